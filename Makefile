@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door: `make help` lists the targets from their own comments.
+
+PYTHON ?= python3
+export PYTHON
+
+BIN := .venv/bin
+SETUP := .ci/setup.sh
+COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $(DIE_SEED)) \
+                $(if $(IMAGES),--images $(IMAGES)) $(ARGS)
+
+.PHONY: help setup sim crossval params test fast lint check clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## create .venv and install the simulator and linters; the other targets do what they need of it
+	@$(SETUP) icarus lint python
+
+sim: ## co-simulate a layer on the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
+	@$(SETUP) icarus python
+	$(BIN)/twinor cosim $(strip $(COSIM_OPTIONS))
+
+crossval: ## compare the golden model with its independent oracles (ARGS="...")
+	@$(SETUP) icarus python
+	$(BIN)/twinor crossval $(ARGS)
+
+params: ## write the generated Verilog parameters from the preset (ARGS="...")
+	@$(SETUP) python
+	$(BIN)/twinor params $(ARGS)
+
+test: ## run every test (ARGS="-k word")
+	@$(SETUP) icarus lint python
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+fast: ## run the tests that need Python alone, in seconds (ARGS="-k word")
+	@$(SETUP) python
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fast tests $(ARGS)
+
+lint: ## check the style, the types and the Verilog
+	@$(SETUP) icarus lint python
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m lint tests/test_lint.py
+
+check: lint ## lint, and check that generated files are up to date
+	$(BIN)/twinor params --check
+
+clean: ## remove what runs leave behind, but keep .venv
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	rm -rf .venv model/twinor.egg-info
