@@ -35,7 +35,8 @@ apt_install() {
   have apt-get && { is_root || sudo -n true 2>/dev/null; } || return 1
   say "installing $* through apt"
   as_root apt-get update -qq >&2 || say "apt-get update failed; trying the package lists that are here"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" </dev/null >&2
 }
 
 # The command that a person types instead.
@@ -67,13 +68,13 @@ setup_python() {
 
   # Scripts in .venv carry its path, so a copied or moved one is made anew.
   if [[ $stamped_here == "$here" && $stamped_pins == "$pins" ]] && venv_is_complete; then return; fi
+  rm -f "$stamp"
   # No stamp: the last install was interrupted and may have left half a package.
   # This stamp, yet incomplete: somebody changed it. Only new pins update what is there.
   if [[ $stamped_here != "$here" || $stamped_pins == "$pins" ]] || ! venv_starts; then
     make_venv
   fi
-  rm -f "$stamp"
-  say "installing the pinned packages into .venv"
+  say "installing the pinned packages into .venv, which takes a minute the first time"
   install_packages
   require_libpython
   printf '%s\n' "$here" "$pins" >"$stamp"
@@ -97,11 +98,11 @@ make_venv() {
     die "$python is not on the PATH: install Python 3.11 or newer, or name one, as in 'make test PYTHON=python3.11'."
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     die "$python is $("$python" --version 2>&1) and twinor needs 3.11 or newer: name one, as in 'make test PYTHON=python3.11'."
-  # Debian keeps the standard library's ensurepip in a package of its own.
-  local venv_package
-  venv_package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
-  "$python" -c 'import ensurepip' 2>/dev/null || apt_install "$venv_package" ||
-    die "$python cannot make virtual environments: run $(apt_command "$venv_package"), then make again."
+  # Debian keeps ensurepip, and the shared library that cocotb needs, in packages of their own.
+  local name
+  name=$(debian_name_of "$python")
+  "$python" -c 'import ensurepip' 2>/dev/null || apt_install "$name-venv" "lib$name" ||
+    die "$python cannot make virtual environments: run $(apt_command "$name-venv" "lib$name"), then make again."
   say "creating .venv"
   "$python" -m venv --clear .venv || die "$python could not create .venv: see above."
 }
@@ -127,12 +128,13 @@ pip_install() { .venv/bin/python -m pip --disable-pip-version-check --no-input i
 
 # cocotb runs Python inside the simulator and so needs it as a shared library.
 require_libpython() {
-  local package
-  [[ ! $(.venv/bin/python -m find_libpython) ]] || return 0
-  package=$(.venv/bin/python -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])')
-  apt_install "$package" ||
-    die "cocotb needs the shared library of this Python: run $(apt_command "$package"), then make again."
+  local name
+  name=$(debian_name_of .venv/bin/python)
+  [[ $(.venv/bin/python -m find_libpython) ]] || apt_install "lib$name" ||
+    die "cocotb needs the shared library of this Python: run $(apt_command "lib$name"), then make again."
 }
+
+debian_name_of() { "$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
 
 # Two makes at once take turns.
 if have flock; then

@@ -16,21 +16,23 @@ pytestmark = pytest.mark.fast
 
 REPO = Path(__file__).parent.parent
 # What any machine has; everything else is what a test puts into Machine.bin.
-BASE_TOOLS = ("bash", "cat", "chmod", "cksum", "cp", "grep", "mkdir", "rm")
+BASE_TOOLS = ("bash", "cat", "cksum", "cp", "env", "grep", "mkdir", "rm")
 
 # Plays python3 and, once `-m venv` has copied it there, .venv/bin/python; logs what it is asked.
 PYTHON_STAND_IN = """#!/usr/bin/env bash
 echo "$*" >>"$LOG"
+[[ ${FAILS_AT:-} && $* == *"$FAILS_AT"* ]] && exit 1
+[[ ${KILLED_AT:-} && $* == *"$KILLED_AT"* ]] && kill -KILL $PPID
 case "$*" in
   --version) echo "Python $VERSION" ;;
   *sys.exit*version_info*) [[ $VERSION != 3.9* ]] ;;
+  *print*version_info*) echo "python${VERSION%.*}" ;;
   *find_libpython*) echo /usr/lib/libpython.so ;;
   *"-m venv"*)
     rm -rf .venv && mkdir -p .venv/bin
     cp "$0" .venv/bin/python
     cp "$0" .venv/bin/twinor ;;
-  -) exec "$REAL_PYTHON" - ;; # the look at what is installed, which this test's own .venv answers
-  *"-m pip"*requirements.lock*) [[ ! ${PIP_BREAKS:-} ]] || kill -KILL $PPID ;;
+  -) exec "$REAL_PYTHON" - ;; # what is installed: the .venv that runs this test answers
 esac
 """
 
@@ -77,7 +79,7 @@ def machine(tmp_path: Path) -> Machine:
     bin_.mkdir()
     for name in (".ci/setup.sh", "pyproject.toml", "requirements.lock"):
         shutil.copy(REPO / name, root / name)
-    for tool in ("env", *BASE_TOOLS):
+    for tool in BASE_TOOLS:
         (bin_ / tool).symlink_to(shutil.which(tool) or tool)
     machine = Machine(root=root, bin=bin_, log=tmp_path / "log")
     machine.install("id", "#!/usr/bin/env bash\necho 1000\n")
@@ -172,6 +174,39 @@ def test_missing_lint_tools_do_not_stop_the_set_up(machine: Machine) -> None:
     assert "apt-get install -y --no-install-recommends verilator yosys'" in done.stderr
 
 
+def test_python_without_ensurepip_names_both_debian_packages(machine: Machine) -> None:
+    done = machine.setup("python", FAILS_AT="import ensurepip")
+    assert done.returncode == 1
+    assert "--no-install-recommends python3.11-venv libpython3.11'" in done.stderr
+
+
+def test_simulator_without_libpython_names_the_debian_package(machine: Machine) -> None:
+    done = machine.setup("python", FAILS_AT="find_libpython")
+    assert done.returncode == 1
+    assert "--no-install-recommends libpython3.11'" in done.stderr
+    assert not machine.stamp.exists()
+
+
+def test_cpu_build_of_torch_is_taken_where_it_is_offered(machine: Machine) -> None:
+    assert machine.setup("python").returncode == 0
+    assert machine.asked("+cpu") == 1
+
+
+def test_default_build_of_torch_is_taken_where_no_cpu_build_is_offered(machine: Machine) -> None:
+    done = machine.setup("python", FAILS_AT="+cpu")
+    assert done.returncode == 0
+    assert "no CPU build of torch is offered" in done.stderr
+    assert machine.asked("+cpu") == 2
+    assert machine.asked("--requirement requirements.lock") == 1
+
+
+def test_failing_pip_is_a_sentence_and_leaves_no_stamp(machine: Machine) -> None:
+    done = machine.setup("python", FAILS_AT="--requirement")
+    assert done.returncode == 1
+    assert "pip could not install the pinned packages" in done.stderr
+    assert not machine.stamp.exists()
+
+
 def test_second_set_up_installs_nothing(machine: Machine) -> None:
     assert machine.setup("python").returncode == 0
     assert machine.stamp.exists()
@@ -182,7 +217,7 @@ def test_second_set_up_installs_nothing(machine: Machine) -> None:
 
 
 def test_interrupted_install_leaves_no_stamp_and_starts_afresh(machine: Machine) -> None:
-    assert machine.setup("python", PIP_BREAKS="1").returncode != 0
+    assert machine.setup("python", KILLED_AT="requirements.lock").returncode != 0
     assert (machine.root / ".venv").exists()
     assert not machine.stamp.exists()
     assert machine.setup("python").returncode == 0
@@ -204,7 +239,7 @@ def test_interrupted_update_leaves_no_stamp(machine: Machine) -> None:
     assert machine.setup("python").returncode == 0
     with (machine.root / "requirements.lock").open("a") as lock:
         lock.write("one_more==1.0\n")
-    assert machine.setup("python", PIP_BREAKS="1").returncode != 0
+    assert machine.setup("python", KILLED_AT="requirements.lock").returncode != 0
     assert not machine.stamp.exists()
 
 
