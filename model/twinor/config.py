@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of one macro: a preset file becomes a frozen, checked `Config` with its derived widths."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from twinor.errors import ConfigError
+
+__all__ = ["ADD_BITS", "ENCODINGS", "MULT_BITS", "PRESETS", "SHIFT_MAX", "Config", "load"]
+
+PRESETS = Path(__file__).parent / "presets"
+
+ENCODINGS = ("differential", "offset", "twos_complement")
+"""Weight encodings in the order of the Verilog parameter WEIGHT_ENCODING."""
+
+MULT_BITS, ADD_BITS, SHIFT_MAX = 16, 32, 31
+"""Requantization operands of every macro: signed multiplier, signed addend, largest shift."""
+
+DIGITAL = {
+    "rows": (1, 4096),
+    "cols": (1, 1024),
+    "active_rows": (1, 4096),
+    "cols_per_adc": (1, 64),
+    "weight_encoding": ENCODINGS,
+    "weight_bits": (2, 8),
+    "cell_bits": (1, 8),
+    "input_bits": (1, 8),
+    "dac_bits": (1, 4),
+    "adc_bits": (2, 12),
+    "wl_cycles": (1, 255),
+    "settle_cycles": (1, 255),
+    "in_lanes": (1, 64),
+    "max_rounds": (1, 256),
+    "psum_bits": (8, 32),
+}
+ANALOG = {
+    "step": ("calibrated", "unit"),
+    "frac_bits": (6, 10),
+    "cell_sigma": (0.0, 0.5),
+    "capacitor_sigma": (0.0, 0.2),
+    "comparator_sigma": (0.0, 8.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One macro, as its preset file states it; derived figures are properties.
+
+    Raises:
+        ConfigError: a value is out of range or two values contradict each other.
+
+    Example:
+        >>> cfg = load("nor40_int4")
+        >>> cfg.x_slices, cfg.w_slices, cfg.n_adcs, cfg.bit_lines
+        (2, 1, 8, 128)
+    """
+
+    name: str
+    """Preset name, equal to its file name."""
+    follows: str
+    """The published macro, or the purpose, that the preset follows."""
+    rows: int
+    """Word lines of the macro."""
+    cols: int
+    """Output columns of one MVM; each takes `bit_lines / cols` physical bit lines."""
+    active_rows: int
+    """Word lines driven at once (one row group)."""
+    cols_per_adc: int
+    """Columns that share one ADC through the column multiplexer."""
+    weight_encoding: str
+    """`differential` pair, `offset` column or `twos_complement` bit slices."""
+    weight_bits: int
+    """Bits of a signed weight."""
+    cell_bits: int
+    """Bits of one cell: levels 0 .. 2**cell_bits - 1."""
+    input_bits: int
+    """Bits of an unsigned activation."""
+    dac_bits: int
+    """Bits of the word-line DAC: one input slice."""
+    adc_bits: int
+    """Bits and trials of the SAR ADC."""
+    wl_cycles: int
+    """Clock cycles from a word-line change to a steady word line."""
+    settle_cycles: int
+    """Clock cycles from a steady word line to a steady bit line."""
+    in_lanes: int
+    """Activations in one beat of the input stream."""
+    max_rounds: int
+    """Length of the round memory: the longest chain."""
+    psum_bits: int
+    """Bits of a signed partial sum that enters the macro."""
+    step: str
+    """ADC steps: `calibrated` per layer and slice, or `unit` (one array unit)."""
+    frac_bits: int
+    """Fraction bits of a cell strength and of a drive level."""
+    cell_sigma: float
+    """Standard deviation of a programmed cell, as a fraction of the top level."""
+    capacitor_sigma: float
+    """Relative standard deviation of the CDAC's unit capacitor."""
+    comparator_sigma: float
+    """Standard deviation of a comparator's offset, in LSB."""
+
+    def __post_init__(self) -> None:
+        for key, allowed in (DIGITAL | ANALOG).items():
+            _check_value(self.name, key, getattr(self, key), allowed)
+        for broken, message in _contradictions(self):
+            if broken:
+                raise ConfigError(f"preset {self.name}: {message}")
+
+    @property
+    def x_slices(self) -> int:
+        """Input slices of one activation."""
+        return -(-self.input_bits // self.dac_bits)
+
+    @property
+    def w_slices(self) -> int:
+        """Weight slices: cells (or pairs of cells) of one weight."""
+        magnitude = self.weight_bits - (self.weight_encoding == "differential")
+        return -(-magnitude // self.cell_bits)
+
+    @property
+    def lines_per_cell(self) -> int:
+        """Bit lines of one weight slice: two for a differential pair."""
+        return 2 if self.weight_encoding == "differential" else 1
+
+    @property
+    def bit_lines(self) -> int:
+        """Physical bit lines of the array."""
+        return self.cols * self.w_slices * self.lines_per_cell
+
+    @property
+    def n_adcs(self) -> int:
+        """ADCs; output column c belongs to ADC `c % n_adcs` at multiplexer position `c // n_adcs`."""
+        return self.cols // self.cols_per_adc
+
+    @property
+    def bipolar(self) -> bool:
+        """True if the conversion is signed: code = trial - 2**(adc_bits - 1)."""
+        return self.weight_encoding == "differential"
+
+    @property
+    def code_min(self) -> int:
+        """Smallest ADC code."""
+        return -(1 << (self.adc_bits - 1)) if self.bipolar else 0
+
+    @property
+    def code_max(self) -> int:
+        """Largest ADC code."""
+        return self.code_min + (1 << self.adc_bits) - 1
+
+    @property
+    def code_bits(self) -> int:
+        """Bits of a code in two's complement, unsigned codes included."""
+        return self.adc_bits + 1
+
+    @property
+    def weight_offset(self) -> int:
+        """What offset encoding adds to a weight before it is programmed."""
+        return 1 << (self.weight_bits - 1) if self.weight_encoding == "offset" else 0
+
+    @property
+    def weight_min(self) -> int:
+        """Smallest weight the encoding holds."""
+        low = -(1 << (self.weight_bits - 1))
+        return low + 1 if self.weight_encoding == "differential" else low
+
+    @property
+    def weight_max(self) -> int:
+        """Largest weight the encoding holds."""
+        return (1 << (self.weight_bits - 1)) - 1
+
+    @property
+    def column_max(self) -> int:
+        """Largest column quantity of an ideal die, in array units."""
+        return self.active_rows * ((1 << self.dac_bits) - 1) * ((1 << self.cell_bits) - 1)
+
+    @property
+    def step_shift_max(self) -> int:
+        """log2 of the largest ADC step: the first power of two whose range covers `column_max`."""
+        codes = min(-self.code_min, self.code_max) if self.bipolar else self.code_max
+        shift = 0
+        while codes << shift < self.column_max and self.step == "calibrated":
+            shift += 1
+        return shift
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Every ADC step the hardware can set, in array units: 1, 2, 3, 4, 6, 8, 12, ..."""
+        top = 1 << self.step_shift_max
+        both = {m << k for k in range(self.step_shift_max + 1) for m in (1, 3)}
+        return tuple(sorted(s for s in both if s <= top))
+
+    @property
+    def round_bound(self) -> int:
+        """Largest change that one round can make to an accumulator, over all codes and steps."""
+        groups = -(-self.rows // self.active_rows)
+        slices = sum(
+            1 << (i * self.dac_bits + j * self.cell_bits) for i in range(self.x_slices) for j in range(self.w_slices)
+        )
+        code = max(-self.code_min, self.code_max) << self.step_shift_max
+        inputs = sum(((1 << self.dac_bits) - 1) << (i * self.dac_bits) for i in range(self.x_slices))
+        return groups * slices * code + self.weight_offset * inputs * self.rows
+
+    @property
+    def acc_bits(self) -> int:
+        """Bits of a signed accumulator: a full chain on top of any partial sum cannot overflow it."""
+        return ((1 << (self.psum_bits - 1)) + self.max_rounds * self.round_bound).bit_length() + 1
+
+    @property
+    def wl_sum_bits(self) -> int:
+        """Bits of the sum of all word-line codes of one row group, more than one code has."""
+        return max((self.active_rows * ((1 << self.dac_bits) - 1)).bit_length(), self.dac_bits + 1)
+
+    @property
+    def round_words(self) -> int:
+        """32-bit words of one round descriptor: five, and one per four ADC steps."""
+        return 5 + -(-self.x_slices * self.w_slices // 4)
+
+    @property
+    def current_bits(self) -> int:
+        """Bits of one bit-line current in the behavioural array, with headroom for variation."""
+        return self.column_max.bit_length() + 2 * self.frac_bits + 1
+
+    @property
+    def conversion_cycles(self) -> int:
+        """Cycles of one conversion: one sample cycle and `adc_bits` trials."""
+        return self.adc_bits + 1
+
+    def parameters(self) -> dict[str, int]:
+        """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
+        digital = {key.upper(): getattr(self, key) for key in DIGITAL}
+        digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
+        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits")
+        more = ("wl_sum_bits", "round_words", "frac_bits", "current_bits")
+        digital |= {key.upper(): getattr(self, key) for key in derived + more}
+        return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
+
+    def digest(self) -> str:
+        """SHA-256 over every key and value, 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def load(preset: str | Path) -> Config:
+    """Read a preset by name (`tiny`, `nor40_int4`, ...) or by the path of a YAML file.
+
+    Raises:
+        ConfigError: no such preset, not YAML, unknown or missing keys, values out of range.
+
+    Example:
+        >>> load("tiny").rows
+        8
+    """
+    path = _preset_path(preset)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path.name}: expected keys follows, digital and analog, got {type(tree).__name__}")
+    _check_keys(path.name, "", tree, {"follows", "digital", "analog"})
+    for table, keys in (("digital", DIGITAL), ("analog", ANALOG)):
+        if not isinstance(tree[table], dict):
+            raise ConfigError(f"{path.name}: {table}: expected a table of keys, got {tree[table]!r}")
+        _check_keys(path.name, f"{table}.", tree[table], set(keys))
+    return Config(name=path.stem, follows=str(tree["follows"]).strip(), **tree["digital"], **tree["analog"])
+
+
+def _preset_path(preset: str | Path) -> Path:
+    path = Path(preset)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError(f"no preset file {path}")
+        return path
+    named = PRESETS / f"{preset}.yaml"
+    if not named.is_file():
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
+        raise ConfigError(f"unknown preset {str(preset)!r}: expected one of {known}, or the path of a .yaml file")
+    return named
+
+
+def _check_keys(file: str, prefix: str, got: dict[Any, Any], allowed: set[str]) -> None:
+    for key in got:
+        if key not in allowed:
+            expected = ", ".join(sorted(allowed))
+            raise ConfigError(f"{file}: unknown key {prefix}{key} = {got[key]!r}: expected {expected}")
+    for key in sorted(allowed - set(got)):
+        allowed_text = _allowed_text((DIGITAL | ANALOG)[key]) if prefix else "a value"
+        raise ConfigError(f"{file}: missing key {prefix}{key}: expected {allowed_text}")
+
+
+def _check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if isinstance(allowed[0], str):
+        good = value in allowed
+    else:
+        number = int if isinstance(allowed[0], int) else (int, float)
+        good = isinstance(value, number) and not isinstance(value, bool) and allowed[0] <= value <= allowed[1]
+    if not good:
+        raise ConfigError(f"preset {name}: {key} = {value!r} is not allowed: expected {_allowed_text(allowed)}")
+
+
+def _allowed_text(allowed: tuple[Any, ...]) -> str:
+    if isinstance(allowed[0], str):
+        return "one of " + ", ".join(allowed)
+    kind = "an integer" if isinstance(allowed[0], int) else "a number"
+    return f"{kind} {allowed[0]} .. {allowed[1]}"
+
+
+def _contradictions(c: Config) -> list[tuple[bool, str]]:
+    magnitude = c.weight_bits - (c.weight_encoding == "differential")
+    return [
+        (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
+        (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
+        (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
+        (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
+        (c.cell_bits > magnitude, f"cell_bits = {c.cell_bits} exceeds the {magnitude} bits that a weight stores"),
+        (
+            c.weight_encoding == "twos_complement" and c.cell_bits != 1,
+            f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
+        ),
+        (
+            c.step == "unit" and c.column_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
+            f"step = unit needs an ADC that holds a full column: {c.column_max} array units against code {c.code_max}",
+        ),
+        (c.acc_bits > 48, f"accumulators would need {c.acc_bits} bits, more than 48"),
+    ]
+
+
+def replace(config: Config, **changes: Any) -> Config:
+    """A copy with some keys changed and everything checked again."""
+    known = {f.name for f in fields(Config)}
+    for key in changes:
+        if key not in known:
+            raise ConfigError(f"unknown key {key} = {changes[key]!r}: expected {', '.join(sorted(known))}")
+    return Config(**(asdict(config) | changes))

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A die: the integers that make one chip different from another, drawn once and kept in a file.
+
+A die carries as many macros as a network needs. Every engine reads the same three tables:
+
+    strength[macro, row, bit_line]    what a cell adds per drive level        2**-frac_bits levels
+    drive[macro, row, code]           what a word-line code drives            2**-frac_bits input steps
+    threshold[macro, adc, trial]      comparator threshold of a SAR trial     2**(-2 * frac_bits) LSB
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.errors import CorruptFile
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+
+__all__ = ["Die", "ideal_die", "ideal_thresholds", "load_die", "sample_die", "save_die"]
+
+FORMAT = "twinor-die-1"
+NEVER = np.iinfo(np.int32).min
+"""Threshold of trial 0, which the search never makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Die:
+    """The tables of one die; see the module's docstring for units.
+
+    Attributes:
+        config_digest: `Config.digest()` of the macro it was made for.
+        seed: seed of its variation, None for an ideal die.
+        strength: int32[macros, rows, bit_lines], at least 0.
+        drive: int32[macros, rows, 2**dac_bits]; code 0 drives nothing.
+        threshold: int32[macros, n_adcs, 2**adc_bits]; entry 0 is unused.
+    """
+
+    config_digest: str
+    seed: int | None
+    strength: NDArray[np.int32]
+    drive: NDArray[np.int32]
+    threshold: NDArray[np.int32]
+
+
+def ideal_thresholds(config: Config) -> NDArray[np.int32]:
+    """Half-step thresholds of every ADC, int32[n_adcs, 2**adc_bits], in `2**(-2 * frac_bits)` LSB."""
+    table = _fixed_thresholds(config, np.arange(1 << config.adc_bits, dtype=np.float64))
+    return np.tile(table, (config.n_adcs, 1))
+
+
+def _fixed_thresholds(config: Config, level: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Round CDAC levels in LSB to thresholds; half a step below the level, centred for a signed conversion."""
+    table = np.rint((level - 0.5 + config.code_min) * (1 << 2 * config.frac_bits)).astype(np.int32)
+    table[..., 0] = NEVER
+    return table
+
+
+def ideal_die(config: Config, levels: NDArray[np.uint8]) -> Die:
+    """A die without variation.
+
+    Args:
+        config: the macro.
+        levels: programmed cell levels, uint8[macros, rows, bit_lines].
+
+    Example:
+        >>> from twinor.config import load
+        >>> die = ideal_die(load("tiny"), np.ones((1, 8, 8), dtype=np.uint8))
+        >>> int(die.strength[0, 0, 0]), int(die.drive[0, 0, 1]), int(die.threshold[0, 0, 8])
+        (64, 64, -2048)
+    """
+    macros = levels.shape[0]
+    codes = np.arange(1 << config.dac_bits, dtype=np.int32) << config.frac_bits
+    return Die(
+        config_digest=config.digest(),
+        seed=None,
+        strength=levels.astype(np.int32) << config.frac_bits,
+        drive=np.tile(codes, (macros, config.rows, 1)),
+        threshold=np.tile(ideal_thresholds(config), (macros, 1, 1)),
+    )
+
+
+def sample_die(config: Config, levels: NDArray[np.uint8], *, seed: int) -> Die:
+    """Draw a die: Gaussian cells, CDAC capacitors and comparator offsets, each rounded once to integers.
+
+    Capacitor k of a binary CDAC is `2**k * (1 + sigma / sqrt(2**k) * N(0, 1))` units, for the unit capacitor's relative
+    deviation sigma; macro m draws from the generator `(seed, m)`, so it does not depend on how many macros there are.
+
+    Args:
+        config: gives the standard deviations.
+        levels: programmed cell levels, uint8[macros, rows, bit_lines].
+        seed: a non-negative integer.
+
+    Example:
+        >>> from twinor.config import load
+        >>> cells = np.zeros((2, 8, 8), dtype=np.uint8)
+        >>> a, b = sample_die(load("tiny"), cells, seed=7), sample_die(load("tiny"), cells[:1], seed=7)
+        >>> bool(np.array_equal(a.threshold[0], b.threshold[0]))
+        True
+    """
+    ideal = ideal_die(config, levels)
+    strength, threshold = ideal.strength.copy(), ideal.threshold.copy()
+    for m in range(levels.shape[0]):
+        rng = np.random.default_rng([seed, m])
+        strength[m] = _varied_cells(config, levels[m], rng)
+        threshold[m] = _varied_thresholds(config, rng)
+    return Die(config_digest=ideal.config_digest, seed=seed, strength=strength, drive=ideal.drive, threshold=threshold)
+
+
+def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int32]:
+    top = (1 << config.cell_bits) - 1
+    error = rng.standard_normal(levels.shape) * config.cell_sigma * top
+    strength = np.clip(levels + error, 0.0, 2.0 * top)  # the behavioural array has headroom for twice the top level
+    return np.rint(strength * (1 << config.frac_bits)).astype(np.int32)
+
+
+def _varied_thresholds(config: Config, rng: np.random.Generator) -> NDArray[np.int32]:
+    bits = np.arange(config.adc_bits)
+    units = np.exp2(bits)
+    error = rng.standard_normal((config.n_adcs, config.adc_bits)) * config.capacitor_sigma / np.sqrt(units)
+    caps = units * (1.0 + error)
+    total = caps.sum(axis=1, keepdims=True) + 1.0  # one dummy unit completes the array
+    on = (np.arange(1 << config.adc_bits)[:, None] >> bits) & 1
+    level = (caps @ on.T) / total * (1 << config.adc_bits)
+    offset = rng.standard_normal((config.n_adcs, 1)) * config.comparator_sigma
+    return _fixed_thresholds(config, level + offset)
+
+
+def save_die(path: Path, die: Die) -> None:
+    """Write a die as one `.npz` file, whole or not at all."""
+    header = json.dumps({"format": FORMAT, "config": die.config_digest, "seed": die.seed})
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, header=np.array(header), strength=die.strength, drive=die.drive, threshold=die.threshold
+    )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(path)
+
+
+def load_die(path: Path, config: Config, *, macros: int) -> Die:
+    """Read a die and check it against the macro that is to use it.
+
+    Raises:
+        CorruptFile: missing, damaged, made for another configuration, or of the wrong shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            header = json.loads(str(data["header"]))
+            tables = {key: data[key] for key in ("strength", "drive", "threshold")}
+    except FileNotFoundError:
+        raise CorruptFile(f"no die file {path}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CorruptFile(f"{path}: not a die file ({error}); sample it again") from None
+    if header.get("format") != FORMAT:
+        raise CorruptFile(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}")
+    if header.get("config") != config.digest():
+        raise CorruptFile(f"{path}: made for another configuration than preset {config.name}; sample it again")
+    shapes = {
+        "strength": (macros, config.rows, config.bit_lines),
+        "drive": (macros, config.rows, 1 << config.dac_bits),
+        "threshold": (macros, config.n_adcs, 1 << config.adc_bits),
+    }
+    for key, shape in shapes.items():
+        if tables[key].shape != shape or tables[key].dtype != np.int32:
+            raise CorruptFile(f"{path}: {key} is {tables[key].dtype}{tables[key].shape}, expected int32{shape}")
+    if tables["strength"].min() < 0 or np.any(tables["drive"][:, :, 0]):
+        raise CorruptFile(f"{path}: a cell strength is negative or word-line code 0 drives a cell")
+    return Die(config_digest=header["config"], seed=header["seed"], **tables)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SAR ADC: a search from the top bit down against a threshold table.
+
+    trial = result | 1 << b;  keep the bit when  q >= threshold[trial] * step        b = adc_bits - 1 .. 0
+    code  = result - 2**(adc_bits - 1) for a signed conversion, else result
+
+For a monotone table this is `#{c : q >= threshold[c] * step}`; with mismatch it is the path that counts.
+Verilog twins: rtl/sar_adc.v (search), rtl/sim/adc_frontend.v (hold, table, comparator)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+
+__all__ = ["adc_of_column", "convert"]
+
+
+def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Which ADC converts an output column."""
+    return columns % config.n_adcs
+
+
+def convert(
+    config: Config, q: NDArray[np.int64], thresholds: NDArray[np.int32], *, step: int
+) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """Convert column quantities.
+
+    Args:
+        config: gives `adc_bits` and the sign.
+        q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
+        thresholds: int32[columns, 2**adc_bits], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
+        step: array units per LSB.
+
+    Returns:
+        codes int16[..., columns] and trials uint16[..., columns, adc_bits], first trial first.
+
+    Example:
+        >>> from twinor.config import load
+        >>> from twinor.die import ideal_thresholds
+        >>> cfg = load("tiny")
+        >>> codes, trials = convert(cfg, np.array([3 << 12]), ideal_thresholds(cfg)[:1], step=2)
+        >>> codes.tolist(), trials.tolist()
+        ([2], [[8, 12, 10, 11]])
+    """
+    columns = np.arange(q.shape[-1])
+    result = np.zeros(q.shape, dtype=np.int64)
+    trials = np.empty((*q.shape, config.adc_bits), dtype=np.uint16)
+    for n, bit in enumerate(reversed(range(config.adc_bits))):
+        trial = result | 1 << bit
+        trials[..., n] = trial
+        keep = q >= thresholds[columns, trial].astype(np.int64) * step
+        result = np.where(keep, trial, result)
+    return (result + config.code_min).astype(np.int16), trials

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shift-add: ADC codes of all passes become one accumulator per column, in array units.
+
+    acc += sign_j * 2**(i * dac_bits + j * cell_bits) * step * code
+    acc -= offset * 2**(i * dac_bits) * (sum of the word-line codes)       offset encoding, once per (g, i): at j = 0
+
+Verilog twin: rtl/shift_add.v
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.rounds import Pass
+
+__all__ = ["accumulate"]
+
+
+def accumulate(
+    config: Config,
+    acc: NDArray[np.int64],
+    codes: NDArray[np.int16],
+    word_line_sum: NDArray[np.int64],
+    *,
+    p: Pass,
+    step: int,
+) -> NDArray[np.int64]:
+    """Accumulators after one pass.
+
+    Args:
+        config: gives the weights of the slices.
+        acc: int64[vectors, columns] before the pass.
+        codes: int16[vectors, columns].
+        word_line_sum: int64[vectors], sum of the word-line codes of the pass.
+        p: row group, input slice and weight slice.
+        step: ADC step of the pass in array units.
+
+    Returns:
+        int64[vectors, columns].
+
+    Example:
+        >>> from twinor.config import load
+        >>> from twinor.rounds import Pass
+        >>> one = np.zeros((1, 1), dtype=np.int64)
+        >>> accumulate(load("nor40_int4"), one, np.array([[-5]]), np.array([9]), p=Pass(0, 1, 0), step=6)
+        array([[-120]])
+    """
+    weight = step << (p.x_slice * config.dac_bits + p.w_slice * config.cell_bits)
+    if config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1:
+        weight = -weight
+    acc = acc + codes.astype(np.int64) * weight
+    if p.w_slice == 0:
+        acc = acc - (config.weight_offset << (p.x_slice * config.dac_bits)) * word_line_sum[:, None]
+    return acc

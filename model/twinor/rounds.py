@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rounds and chains: the words that golden, `fast` and the Verilog sequencer all execute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.config import SHIFT_MAX, Config
+from twinor.errors import PlacementError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ROUND_STRIDE", "TABLE_ADDR", "Chain", "End", "Pass", "Round", "Start", "pack", "passes", "unpack", "validate"]
+
+ROUND_STRIDE = 32
+"""Word addresses from one round to the next."""
+TABLE_ADDR = 1 << 15
+"""Word address of the column table: per column its `mult`, then its `add`."""
+
+
+class Start(IntEnum):
+    """Where a round's accumulators come from."""
+
+    ZERO = 0
+    LAST = 1
+    """The accumulators that the last round left."""
+    PSUM = 2
+    """Partial sums that stream in."""
+
+
+class End(IntEnum):
+    """What a round does with its accumulators."""
+
+    HOLD = 0
+    """Keep them for the next round."""
+    RAW = 1
+    """Stream them out as partial sums."""
+    REQUANT = 2
+    """Stream out requantized outputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One array pass over a region of the macro.
+
+    Attributes:
+        row_base: first word line, a multiple of `in_lanes`.
+        row_count: word lines, at least 1; input `i` of the round drives word line `row_base + i`.
+        col_base: first output column, a multiple of `n_adcs`.
+        col_count: output columns, at least 1.
+        steps: ADC step in array units by input slice and weight slice; its length is the input slice plan.
+        shift, lo, hi: requantization, used with `End.REQUANT`.
+    """
+
+    row_base: int
+    row_count: int
+    col_base: int
+    col_count: int
+    steps: tuple[tuple[int, ...], ...]
+    start: Start = Start.ZERO
+    end: End = End.RAW
+    shift: int = 1
+    lo: int = 0
+    hi: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The program of one macro: its rounds and the column table (int32[cols] each, by output column of the round)."""
+
+    macro: int
+    rounds: tuple[Round, ...]
+    mult: NDArray[np.int32]
+    add: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One settling of the array: a row group, an input slice and a weight slice."""
+
+    group: int
+    x_slice: int
+    w_slice: int
+
+
+def passes(config: Config, rnd: Round) -> list[Pass]:
+    """The passes of a round in the order in which the sequencer runs them.
+
+    Example:
+        >>> from twinor.config import load
+        >>> rnd = Round(row_base=0, row_count=8, col_base=0, col_count=4, steps=((1,), (2,)))
+        >>> [(p.group, p.x_slice) for p in passes(load("tiny"), rnd)]
+        [(0, 0), (0, 1), (1, 0), (1, 1)]
+    """
+    groups = -(-rnd.row_count // config.active_rows)
+    return [
+        Pass(g, i, j) for g in range(groups) for i in range(len(rnd.steps)) for j in range(config.w_slices)
+    ]
+
+
+def validate(config: Config, chain: Chain) -> None:
+    """Refuse a chain that the macro cannot run.
+
+    Raises:
+        PlacementError: names the round, the field, its value and what is allowed.
+    """
+    if not 1 <= len(chain.rounds) <= config.max_rounds:
+        raise PlacementError(f"chain of {len(chain.rounds)} rounds: the round memory holds 1 .. {config.max_rounds}")
+    for index, rnd in enumerate(chain.rounds):
+        for field, value, good, allowed in _rules(config, rnd):
+            if not good:
+                raise PlacementError(f"round {index}: {field} = {value} is not allowed: expected {allowed}")
+    for name, table, bits in (("mult", chain.mult, 16), ("add", chain.add, 32)):
+        limit = 1 << (bits - 1)
+        if table.shape != (config.cols,) or np.any(table < -limit) or np.any(table >= limit):
+            raise PlacementError(f"column table {name}: expected {config.cols} signed {bits}-bit integers")
+    if chain.rounds[0].start is Start.LAST or chain.rounds[-1].end is End.HOLD:
+        raise PlacementError("a chain must not start from a last round nor end by holding its accumulators")
+
+
+def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
+    c, limit = config, 1 << (config.acc_bits - 1)
+    steps = [s for row in rnd.steps for s in row]
+    plan = 1 <= len(rnd.steps) <= c.x_slices and all(len(row) == c.w_slices for row in rnd.steps)
+    return [
+        ("row_base", rnd.row_base, 0 <= rnd.row_base and rnd.row_base % c.in_lanes == 0, f"multiples of {c.in_lanes}"),
+        ("row_count", rnd.row_count, 1 <= rnd.row_count <= c.rows - rnd.row_base, f"1 .. {c.rows - rnd.row_base}"),
+        ("col_base", rnd.col_base, 0 <= rnd.col_base and rnd.col_base % c.n_adcs == 0, f"multiples of {c.n_adcs}"),
+        ("col_count", rnd.col_count, 1 <= rnd.col_count <= c.cols - rnd.col_base, f"1 .. {c.cols - rnd.col_base}"),
+        ("steps", rnd.steps, plan, f"1 .. {c.x_slices} input slices of {c.w_slices} weight slices"),
+        ("steps", rnd.steps, all(s in c.steps for s in steps), f"values of {c.steps}"),
+        ("shift", rnd.shift, 1 <= rnd.shift <= SHIFT_MAX, f"1 .. {SHIFT_MAX}"),
+        ("lo, hi", (rnd.lo, rnd.hi), -limit <= rnd.lo <= rnd.hi < limit, f"lo <= hi in {c.acc_bits} signed bits"),
+    ]
+
+
+def step_code(step: int) -> int:
+    """The 8-bit field of an ADC step: {shift, three} for `(3 if three else 1) << shift`.
+
+    Example:
+        >>> [step_code(s) for s in (1, 2, 3, 4, 6)]
+        [0, 2, 1, 4, 3]
+    """
+    three = step % 3 == 0
+    return ((step // (3 if three else 1)).bit_length() - 1) << 1 | three
+
+
+def _step(code: int) -> int:
+    return (3 if code & 1 else 1) << (code >> 1)
+
+
+def pack(config: Config, chain: Chain) -> NDArray[np.uint32]:
+    """The chain as (address, data) words, uint32[n, 2]: the column table first, then the rounds in order.
+
+    The Verilog sequencer arms itself when the last word of the last round arrives.
+    """
+    words: list[tuple[int, int]] = []
+    for column in range(config.cols):
+        words.append((TABLE_ADDR + 2 * column, int(chain.mult[column]) & 0xFFFFFFFF))
+        words.append((TABLE_ADDR + 2 * column + 1, int(chain.add[column]) & 0xFFFFFFFF))
+    for index, rnd in enumerate(chain.rounds):
+        for offset, data in enumerate(_round_words(config, rnd, last=index == len(chain.rounds) - 1)):
+            words.append((index * ROUND_STRIDE + offset, data))
+    return np.array(words, dtype=np.uint32)
+
+
+def _round_words(config: Config, rnd: Round, *, last: bool) -> list[int]:
+    words = [
+        rnd.row_base | rnd.row_count << 16,
+        rnd.col_base // config.n_adcs | rnd.col_count << 16,
+        len(rnd.steps) | rnd.start << 8 | rnd.end << 10 | last << 12 | rnd.shift << 16,
+        rnd.lo & 0xFFFFFFFF,
+        rnd.hi & 0xFFFFFFFF,
+    ]
+    codes = [step_code(s) for row in rnd.steps for s in row]
+    codes += [0] * (4 * (config.round_words - 5) - len(codes))
+    return words + [sum(code << 8 * k for k, code in enumerate(codes[n : n + 4])) for n in range(0, len(codes), 4)]
+
+
+def unpack(config: Config, words: NDArray[np.uint32], *, macro: int = 0) -> Chain:
+    """The chain that (address, data) words describe: the inverse of `pack`."""
+    memory = {int(a): int(d) for a, d in words}
+    rounds: list[Round] = []
+    while True:
+        base = len(rounds) * ROUND_STRIDE
+        rounds.append(_unpack_round(config, [memory[base + k] for k in range(config.round_words)]))
+        if memory[base + 2] >> 12 & 1:
+            break
+    table = [memory[TABLE_ADDR + k] for k in range(2 * config.cols)]
+    signed = np.array(table, dtype=np.uint32).view(np.int32).reshape(config.cols, 2)
+    return Chain(macro=macro, rounds=tuple(rounds), mult=signed[:, 0].copy(), add=signed[:, 1].copy())
+
+
+def _unpack_round(config: Config, w: list[int]) -> Round:
+    codes = [w[5 + k // 4] >> 8 * (k % 4) & 0xFF for k in range((w[2] & 0xFF) * config.w_slices)]
+    steps = [_step(code) for code in codes]
+    lo, hi = (int(np.uint32(x).view(np.int32)) for x in w[3:5])
+    return Round(
+        row_base=w[0] & 0xFFFF,
+        row_count=w[0] >> 16,
+        col_base=(w[1] & 0xFFFF) * config.n_adcs,
+        col_count=w[1] >> 16,
+        steps=tuple(tuple(steps[k : k + config.w_slices]) for k in range(0, len(steps), config.w_slices)),
+        start=Start(w[2] >> 8 & 3),
+        end=End(w[2] >> 10 & 3),
+        shift=w[2] >> 16 & 0x3F,
+        lo=lo,
+        hi=hi,
+    )

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Round sequencer: runs the chain in the round memory once per set of input vectors, over and over.
+//
+//   passes of a round: for g in row groups, for i in input slices, for j in weight slices
+//   three stages overlap: load the next vector | settle pass p+1 | convert pass p, phase by phase
+//
+// Golden twin : model/twinor/golden/macro_ctrl.py
+// Spec        : rtl/macro_ctrl.md
+// Latency     : a pass settles for WL_CYCLES + SETTLE_CYCLES cycles; a phase converts for ADC_BITS + 1 cycles.
+
+`default_nettype none
+
+module macro_ctrl #(
+  parameter integer ACTIVE_ROWS     = 1,
+  parameter integer N_ADCS          = 1,
+  parameter integer DAC_BITS        = 1,
+  parameter integer CELL_BITS       = 1,
+  parameter integer W_SLICES        = 1,
+  parameter integer WEIGHT_ENCODING = 0,
+  parameter integer WL_CYCLES       = 1,
+  parameter integer SETTLE_CYCLES   = 1,
+  parameter integer MAX_ROUNDS      = 1,
+  parameter integer ROUND_WORDS     = 6,
+  parameter integer ACC_BITS        = 8,
+  parameter integer WL_SUM_BITS     = 1
+) (
+  input  wire                   clk_i,
+  input  wire                   rst_ni,
+
+  // Round words, each round's in ascending order; the last word of the round marked last arms the chain
+  input  wire                   word_valid_i,
+  output wire                   word_ready_o,  // nothing is running
+  input  wire [14:0]            word_addr_i,
+  input  wire [31:0]            word_data_i,
+
+  // Word-line DACs
+  output wire                   load_en_o,
+  output wire [15:0]            load_base_o,
+  output wire [15:0]            load_count_o,
+  input  wire                   loading_i,
+  input  wire                   loaded_i,
+  output wire                   swap_o,
+  output wire                   drive_o,
+  output wire                   wl_on_o,
+  output wire [7:0]             slice_o,
+  output wire [15:0]            row_first_o,
+  output wire [15:0]            row_num_o,
+  input  wire [WL_SUM_BITS-1:0] wl_sum_i,
+
+  // Bit lines and ADCs
+  output wire [7:0]             w_slice_o,     // weight slice that settles
+  output wire                   hold_o,        // all columns are held at the end of this cycle
+  output wire [15:0]            mux_o,         // column-multiplexer position that converts
+  output wire                   sample_o,      // sample cycle of a conversion
+  input  wire                   adc_done_i,    // last trial
+  output wire [6:0]             step_shift_o,
+  output wire                   step_three_o,
+
+  // Shift-add
+  output wire                   code_valid_o,
+  input  wire                   code_ready_i,
+  output wire [15:0]            phase_o,
+  output wire                   first_o,
+  output wire                   keep_o,
+  output wire                   psum_o,
+  output wire                   final_o,
+  output wire [6:0]             code_step_shift_o,
+  output wire                   code_step_three_o,
+  output wire [7:0]             slice_shift_o,
+  output wire                   negate_o,
+  output wire                   offset_o,
+  output wire [7:0]             x_shift_o,
+  output wire [WL_SUM_BITS-1:0] wl_sum_o,
+  output wire                   psum_want_o,
+  output wire [15:0]            psum_lanes_o,
+
+  // Requantization
+  output wire [15:0]            col_o,
+  output wire [15:0]            lanes_o,
+  output wire                   last_o,
+  output wire                   raw_o,
+  output wire [5:0]             shift_o,
+  output wire [ACC_BITS-1:0]    lo_o,
+  output wire [ACC_BITS-1:0]    hi_o
+);
+
+  localparam integer ROUND_BITS = (MAX_ROUNDS > 1) ? $clog2(MAX_ROUNDS) : 1;
+  localparam integer DESC_BITS  = 32 * ROUND_WORDS;
+  localparam integer STEP_BITS  = DESC_BITS - 160;
+  localparam integer WAIT_LAST  = WL_CYCLES + SETTLE_CYCLES - 1;
+  localparam integer W_END      = W_SLICES - 1;
+  localparam [15:0]  SETTLED    = WAIT_LAST[15:0];
+  localparam [15:0]  GROUP      = ACTIVE_ROWS[15:0];
+  localparam [15:0]  LANES      = N_ADCS[15:0];
+
+  localparam [1:0] StartLast = 2'd1;
+  localparam [1:0] StartPsum = 2'd2;
+  localparam [1:0] EndHold   = 2'd0;
+  localparam [1:0] EndRaw    = 2'd1;
+
+  // Round memory: word w of round r is at address 32 * r + w //
+
+  reg  [MAX_ROUNDS*DESC_BITS-1:0] rounds_q;
+  reg                             armed_q;
+  reg                             last_word_q;  // the round being written is the chain's last
+
+  wire                            write   = word_valid_i && word_ready_o;
+  wire [4:0]                      word    = word_addr_i[4:0];
+  wire [31:0]                     word_at = {22'd0, word_addr_i[14:5]} * DESC_BITS + {22'd0, word, 5'd0};
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      rounds_q    <= {(MAX_ROUNDS * DESC_BITS){1'b0}};
+      armed_q     <= 1'b0;
+      last_word_q <= 1'b0;
+    end else if (write) begin
+      rounds_q[word_at +: 32] <= word_data_i;
+      if (word == 5'd2) last_word_q <= word_data_i[12];
+      armed_q <= {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
+    end
+  end
+
+  // Stage registers //
+
+  reg  [ROUND_BITS-1:0]  load_q;     // round to load next
+  reg  [ROUND_BITS-1:0]  settle_q;   // round of the pass that settles
+  reg  [ROUND_BITS-1:0]  convert_q;  // round of the pass that converts
+  reg  [ROUND_BITS-1:0]  code_q;     // round of the codes that wait for shift-add
+
+  wire [DESC_BITS-1:0]   load_d    = rounds_q[load_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   settle_d  = rounds_q[settle_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   convert_d = rounds_q[convert_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   code_d    = rounds_q[code_q*DESC_BITS +: DESC_BITS];
+
+  // Each stage reads the fields it needs; rtl/macro_ctrl.md lists them.
+  wire unused_fields = &{1'b0, load_d, settle_d, convert_d, code_d, word_at};
+
+  wire [15:0]            load_rows    = load_d[31:16];
+  wire                   load_last    = load_d[76];
+  wire [15:0]            settle_mux   = settle_d[47:32];
+  wire [7:0]             settle_plan  = settle_d[71:64];
+  wire [15:0]            convert_cols = convert_d[63:48];
+  wire [1:0]             convert_from = convert_d[73:72];
+  wire [STEP_BITS-1:0]   convert_step = convert_d[DESC_BITS-1:160];
+  wire [15:0]            code_cols    = code_d[63:48];
+  wire [1:0]             code_from    = code_d[73:72];
+  wire [1:0]             code_end     = code_d[75:74];
+
+  // Settling: word lines of one pass //
+
+  reg         busy_q;
+  reg  [15:0] wait_q;
+  reg         first_q;   // first pass of the round
+  reg  [7:0]  x_q;
+  reg  [7:0]  w_q;
+  reg  [15:0] row_q;     // first row of the group
+  reg  [15:0] left_q;    // rows from row_q to the end of the round
+
+  wire        w_end      = w_q == W_END[7:0];
+  wire        x_end      = x_q == settle_plan - 8'd1;
+  wire        group_end  = left_q <= GROUP;
+  wire        pass_end   = w_end && x_end && group_end;
+  wire        next_group = w_end && x_end;
+  wire [7:0]  x_next     = !w_end ? x_q : x_end ? 8'd0 : x_q + 8'd1;
+  wire [7:0]  w_next     = w_end ? 8'd0 : w_q + 8'd1;
+  wire [15:0] row_next   = next_group ? row_q + GROUP : row_q;
+  wire [15:0] left_next  = next_group ? left_q - GROUP : left_q;
+
+  wire        convert_free;
+  wire        hold   = busy_q && wait_q == SETTLED && convert_free;
+  wire        swap   = armed_q && loaded_i && (!busy_q || (hold && pass_end));
+  wire        resume = hold && !pass_end;
+  wire [15:0] rows   = swap ? load_rows : left_next;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      load_q   <= {ROUND_BITS{1'b0}};
+      settle_q <= {ROUND_BITS{1'b0}};
+      busy_q   <= 1'b0;
+      wait_q   <= 16'd0;
+      first_q  <= 1'b0;
+      x_q      <= 8'd0;
+      w_q      <= 8'd0;
+      row_q    <= 16'd0;
+      left_q   <= 16'd0;
+    end else if (write) begin
+      load_q <= {ROUND_BITS{1'b0}};
+    end else if (swap) begin
+      load_q   <= load_last ? {ROUND_BITS{1'b0}} : load_q + 1'b1;
+      settle_q <= load_q;
+      busy_q   <= 1'b1;
+      wait_q   <= 16'd0;
+      first_q  <= 1'b1;
+      x_q      <= 8'd0;
+      w_q      <= 8'd0;
+      row_q    <= load_base_o;
+      left_q   <= load_rows;
+    end else if (resume) begin
+      wait_q  <= 16'd0;
+      first_q <= 1'b0;
+      x_q     <= x_next;
+      w_q     <= w_next;
+      row_q   <= row_next;
+      left_q  <= left_next;
+    end else if (hold) begin
+      busy_q <= 1'b0;
+    end else if (busy_q && wait_q != SETTLED) begin
+      wait_q <= wait_q + 16'd1;
+    end
+  end
+
+  assign load_en_o    = armed_q;
+  assign load_base_o  = load_d[15:0];
+  assign load_count_o = load_rows;
+  assign swap_o       = swap;
+  assign drive_o      = hold || swap;
+  assign wl_on_o      = resume || swap;
+  assign slice_o      = swap ? 8'd0 : x_next;
+  assign row_first_o  = swap ? load_base_o : row_next;
+  assign row_num_o    = (rows < GROUP) ? rows : GROUP;
+  assign w_slice_o    = w_q;
+  assign hold_o       = hold;
+
+  // Conversion: one phase of the column multiplexer after the other //
+
+  reg                    convert_busy_q;
+  reg                    sample_q;          // waits for, or is in, the sample cycle
+  reg                    convert_first_q;
+  reg                    convert_end_q;     // last pass of the round
+  reg  [7:0]             convert_x_q;
+  reg  [7:0]             convert_w_q;
+  reg  [15:0]            mux_q;
+  reg  [15:0]            phase_q;
+  reg  [15:0]            col_q;
+  reg  [WL_SUM_BITS-1:0] convert_sum_q;
+
+  wire                   phase_end = convert_cols - col_q <= LANES;
+  wire [31:0]            step_at   = {24'd0, convert_x_q} * W_SLICES + {24'd0, convert_w_q};
+  wire [7:0]             step      = convert_step[8*step_at +: 8];
+  wire                   code_free = !code_valid_o || code_ready_i;
+
+  assign convert_free = !convert_busy_q || (adc_done_i && phase_end);
+  assign sample_o     = sample_q && code_free;
+  assign mux_o        = mux_q;
+  assign step_shift_o = step[7:1];
+  assign step_three_o = step[0];
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      convert_q       <= {ROUND_BITS{1'b0}};
+      convert_busy_q  <= 1'b0;
+      sample_q        <= 1'b0;
+      convert_first_q <= 1'b0;
+      convert_end_q   <= 1'b0;
+      convert_x_q     <= 8'd0;
+      convert_w_q     <= 8'd0;
+      mux_q           <= 16'd0;
+      phase_q         <= 16'd0;
+      col_q           <= 16'd0;
+      convert_sum_q   <= {WL_SUM_BITS{1'b0}};
+    end else if (hold) begin
+      convert_q       <= settle_q;
+      convert_busy_q  <= 1'b1;
+      sample_q        <= 1'b1;
+      convert_first_q <= first_q;
+      convert_end_q   <= pass_end;
+      convert_x_q     <= x_q;
+      convert_w_q     <= w_q;
+      mux_q           <= settle_mux;
+      phase_q         <= 16'd0;
+      col_q           <= 16'd0;
+      convert_sum_q   <= wl_sum_i;
+    end else if (adc_done_i) begin
+      convert_busy_q <= !phase_end;
+      sample_q       <= !phase_end;
+      mux_q          <= mux_q + 16'd1;
+      phase_q        <= phase_q + 16'd1;
+      col_q          <= col_q + LANES;
+    end else if (sample_o) begin
+      sample_q <= 1'b0;
+    end
+  end
+
+  // Codes wait for shift-add during the next sample cycle //
+
+  reg                    code_valid_q;
+  reg                    code_first_q;
+  reg                    code_end_q;
+  reg  [7:0]             code_x_q;
+  reg  [7:0]             code_w_q;
+  reg  [7:0]             code_step_q;
+  reg  [15:0]            code_phase_q;
+  reg  [15:0]            code_col_q;
+  reg  [WL_SUM_BITS-1:0] code_sum_q;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      code_q       <= {ROUND_BITS{1'b0}};
+      code_valid_q <= 1'b0;
+      code_first_q <= 1'b0;
+      code_end_q   <= 1'b0;
+      code_x_q     <= 8'd0;
+      code_w_q     <= 8'd0;
+      code_step_q  <= 8'd0;
+      code_phase_q <= 16'd0;
+      code_col_q   <= 16'd0;
+      code_sum_q   <= {WL_SUM_BITS{1'b0}};
+    end else if (adc_done_i) begin
+      code_q       <= convert_q;
+      code_valid_q <= 1'b1;
+      code_first_q <= convert_first_q;
+      code_end_q   <= convert_end_q;
+      code_x_q     <= convert_x_q;
+      code_w_q     <= convert_w_q;
+      code_step_q  <= step;
+      code_phase_q <= phase_q;
+      code_col_q   <= col_q;
+      code_sum_q   <= convert_sum_q;
+    end else if (code_ready_i) begin
+      code_valid_q <= 1'b0;
+    end
+  end
+
+  wire [15:0] code_left    = code_cols - code_col_q;
+  wire [15:0] convert_left = convert_cols - col_q;
+  wire        code_wants   = code_valid_q && code_first_q && code_from == StartPsum;
+  wire        convert_wants = convert_busy_q && convert_first_q && convert_from == StartPsum;
+  wire [15:0] wanted_left  = code_wants ? code_left : convert_left;
+
+  assign code_valid_o      = code_valid_q;
+  assign phase_o           = code_phase_q;
+  assign first_o           = code_first_q;
+  assign keep_o            = code_from == StartLast;
+  assign psum_o            = code_from == StartPsum;
+  assign final_o           = code_end_q && code_end != EndHold;
+  assign code_step_shift_o = code_step_q[7:1];
+  assign code_step_three_o = code_step_q[0];
+  assign x_shift_o         = code_x_q * DAC_BITS[7:0];
+  assign slice_shift_o     = x_shift_o + code_w_q * CELL_BITS[7:0];
+  assign negate_o          = WEIGHT_ENCODING == 2 && code_w_q == W_END[7:0];
+  assign offset_o          = WEIGHT_ENCODING == 1 && code_w_q == 8'd0;
+  assign wl_sum_o          = code_sum_q;
+  assign psum_want_o       = code_wants || convert_wants;
+  assign psum_lanes_o      = (wanted_left < LANES) ? wanted_left : LANES;
+
+  assign col_o   = code_col_q;
+  assign lanes_o = (code_left < LANES) ? code_left : LANES;
+  assign last_o  = code_d[76] && code_left <= LANES;
+  assign raw_o   = code_end == EndRaw;
+  assign shift_o = code_d[85:80];
+  assign lo_o    = code_d[96 +: ACC_BITS];
+  assign hi_o    = code_d[128 +: ACC_BITS];
+
+  assign word_ready_o = !(busy_q || convert_busy_q || code_valid_q || loading_i || loaded_i);
+
+endmodule
+
+`default_nettype wire

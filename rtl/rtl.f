@@ -1,0 +1,6 @@
+rtl/wl_dac.v
+rtl/sar_adc.v
+rtl/shift_add.v
+rtl/requantize.v
+rtl/macro_ctrl.v
+rtl/cim_macro.v

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Behavioural ADC front end: double-buffered hold, column multiplexer, CDAC threshold table and comparator.
+//
+//   cmp[a] = sample[a] >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
+//
+// Golden twin : model/twinor/golden/sar_adc.py
+// Spec        : rtl/sim/adc_frontend.md
+// Memory      : +thresholds=FILE, $readmemh; word a * 2**ADC_BITS + trial, 64-bit two's complement.
+
+`default_nettype none
+
+module adc_frontend #(
+  parameter integer COLS     = 1,
+  parameter integer N_ADCS   = 1,
+  parameter integer ADC_BITS = 2,
+  parameter integer Q_BITS   = 8
+) (
+  input  wire                       clk_i,
+  input  wire [COLS*Q_BITS-1:0]     q_i,
+  input  wire                       hold_i,    // hold all columns at the end of this cycle
+  input  wire [15:0]                mux_i,     // column mux_i * N_ADCS + a goes to ADC a
+  input  wire                       sample_i,  // sample the held columns at the end of this cycle
+  input  wire [6:0]                 step_shift_i,
+  input  wire                       step_three_i,
+  input  wire [N_ADCS*ADC_BITS-1:0] trial_i,
+  output wire [N_ADCS-1:0]          cmp_o
+);
+
+  reg        [COLS*Q_BITS-1:0]   hold_q;
+  reg        [N_ADCS*Q_BITS-1:0] sample_q;
+  reg signed [63:0]              threshold_mem [0:(N_ADCS<<ADC_BITS)-1];
+  reg        [8*1024-1:0]        file;
+  reg        [N_ADCS-1:0]        cmp;
+  reg signed [63:0]              level;
+  reg signed [63:0]              sample;
+  integer                        a;
+
+  initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
+
+  always @(posedge clk_i) begin
+    if (hold_i) hold_q <= q_i;
+    if (sample_i) sample_q <= hold_q[mux_i*N_ADCS*Q_BITS +: N_ADCS*Q_BITS];
+  end
+
+  always @(sample_q or trial_i or step_shift_i or step_three_i)
+    for (a = 0; a < N_ADCS; a = a + 1) begin
+      level  = threshold_mem[(a << ADC_BITS) + trial_i[a*ADC_BITS +: ADC_BITS]];
+      level  = (step_three_i ? level + (level <<< 1) : level) <<< step_shift_i;
+      sample = $signed(sample_q[a*Q_BITS +: Q_BITS]);
+      cmp[a] = sample >= level;
+    end
+
+  assign cmp_o = cmp;
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole macro for simulation: cim_macro and its behavioural analog half.
+//
+// Golden twin : model/twinor/golden/macro.py
+// Spec        : rtl/sim/macro_sim.md
+
+`default_nettype none
+
+module macro_sim #(
+`include "macro_params.vh"
+) (
+  input  wire                           clk_i,
+  input  wire                           rst_ni,
+  input  wire                           round_valid_i,
+  output wire                           round_ready_o,
+  input  wire [15:0]                    round_addr_i,
+  input  wire [31:0]                    round_data_i,
+  input  wire                           in_valid_i,
+  output wire                           in_ready_o,
+  input  wire [IN_LANES*INPUT_BITS-1:0] in_data_i,
+  input  wire                           psum_valid_i,
+  output wire                           psum_ready_o,
+  input  wire [PSUM_BITS-1:0]           psum_data_i,
+  output wire                           out_valid_o,
+  input  wire                           out_ready_i,
+  output wire [ACC_BITS-1:0]            out_data_o,
+  output wire                           out_last_o
+);
+
+  localparam integer Q_BITS = CURRENT_BITS + 1;
+
+  wire [ROWS*DAC_BITS-1:0]          wl;
+  wire [7:0]                        w_slice;
+  wire                              hold, sample, step_three;
+  wire [15:0]                       mux;
+  wire [6:0]                        step_shift;
+  wire [N_ADCS*ADC_BITS-1:0]        trial;
+  wire [N_ADCS-1:0]                 cmp;
+  wire [BIT_LINES*CURRENT_BITS-1:0] current;
+  wire [COLS*Q_BITS-1:0]            q;
+
+  cim_macro #(
+`include "macro_params_inst.vh"
+  ) u_cim_macro (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .round_valid_i(round_valid_i),
+    .round_ready_o(round_ready_o),
+    .round_addr_i (round_addr_i),
+    .round_data_i (round_data_i),
+    .in_valid_i   (in_valid_i),
+    .in_ready_o   (in_ready_o),
+    .in_data_i    (in_data_i),
+    .psum_valid_i (psum_valid_i),
+    .psum_ready_o (psum_ready_o),
+    .psum_data_i  (psum_data_i),
+    .out_valid_o  (out_valid_o),
+    .out_ready_i  (out_ready_i),
+    .out_data_o   (out_data_o),
+    .out_last_o   (out_last_o),
+    .wl_o         (wl),
+    .w_slice_o    (w_slice),
+    .hold_o       (hold),
+    .mux_o        (mux),
+    .sample_o     (sample),
+    .step_shift_o (step_shift),
+    .step_three_o (step_three),
+    .trial_o      (trial),
+    .cmp_i        (cmp)
+  );
+
+  flash_array #(
+    .ROWS        (ROWS),
+    .DAC_BITS    (DAC_BITS),
+    .BIT_LINES   (BIT_LINES),
+    .CURRENT_BITS(CURRENT_BITS)
+  ) u_flash_array (
+    .wl_i     (wl),
+    .current_o(current)
+  );
+
+  bitline #(
+    .COLS           (COLS),
+    .W_SLICES       (W_SLICES),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .BIT_LINES      (BIT_LINES),
+    .CURRENT_BITS   (CURRENT_BITS)
+  ) u_bitline (
+    .current_i(current),
+    .w_slice_i(w_slice),
+    .q_o      (q)
+  );
+
+  adc_frontend #(
+    .COLS    (COLS),
+    .N_ADCS  (N_ADCS),
+    .ADC_BITS(ADC_BITS),
+    .Q_BITS  (Q_BITS)
+  ) u_adc_frontend (
+    .clk_i       (clk_i),
+    .q_i         (q),
+    .hold_i      (hold),
+    .mux_i       (mux),
+    .sample_i    (sample),
+    .step_shift_i(step_shift),
+    .step_three_i(step_three),
+    .trial_i     (trial),
+    .cmp_o       (cmp)
+  );
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Word-line DAC drivers: double-buffered activation latches, sliced onto the word lines.
+//
+//   wl[r] = (x[r] >> (slice * DAC_BITS)) mod 2**DAC_BITS   for row_first <= r < row_first + row_num, else 0
+//
+// Golden twin : model/twinor/golden/wl_dac.py
+// Spec        : rtl/wl_dac.md
+// Latency     : word lines change with the clock edge at which drive_i is high.
+
+`default_nettype none
+
+module wl_dac #(
+  parameter integer ROWS            = 1,
+  parameter integer INPUT_BITS      = 1,
+  parameter integer DAC_BITS        = 1,
+  parameter integer X_SLICES        = 1,
+  parameter integer IN_LANES        = 1,  // activations per input beat; divides ROWS
+  parameter integer WEIGHT_ENCODING = 0,  // 1 (offset): wl_sum_o is needed
+  parameter integer WL_SUM_BITS     = 1
+) (
+  input  wire                           clk_i,
+  input  wire                           rst_ni,
+
+  // Activations, lane 0 in the low bits
+  input  wire                           in_valid_i,
+  output wire                           in_ready_o,
+  input  wire [IN_LANES*INPUT_BITS-1:0] in_data_i,
+
+  // Loading the shadow latches: one vector of load_count_i rows from row load_base_i
+  input  wire                           load_en_i,
+  input  wire [15:0]                    load_base_i,   // multiple of IN_LANES
+  input  wire [15:0]                    load_count_i,  // at least 1
+  output wire                           loading_o,     // some beats of a vector are in
+  output wire                           loaded_o,      // the whole vector is in
+  input  wire                           swap_i,        // take it: shadow becomes active
+
+  // Driving the word lines
+  input  wire                           drive_i,
+  input  wire                           wl_on_i,       // 0: all word lines off
+  input  wire [7:0]                     slice_i,
+  input  wire [15:0]                    row_first_i,
+  input  wire [15:0]                    row_num_i,     // 1 .. ROWS
+  output wire [ROWS*DAC_BITS-1:0]       wl_o,
+  output wire [WL_SUM_BITS-1:0]         wl_sum_o       // sum of all word-line codes
+);
+
+  localparam integer LINE_BITS = ROWS * DAC_BITS;
+  localparam integer BEAT_BITS = IN_LANES * DAC_BITS;
+
+  // Latches: one line of word-line codes per input slice //
+
+  reg  [X_SLICES*LINE_BITS-1:0] shadow_q;
+  reg  [X_SLICES*LINE_BITS-1:0] active_q;
+  reg  [15:0]                   fill_q;    // rows of the vector that are in
+  reg                           loaded_q;
+
+  wire [X_SLICES*BEAT_BITS-1:0] beat;
+  genvar s, l;
+  generate
+    for (s = 0; s < X_SLICES; s = s + 1) begin : g_slice
+      for (l = 0; l < IN_LANES; l = l + 1) begin : g_lane
+        localparam integer HAVE = (INPUT_BITS - s * DAC_BITS < DAC_BITS) ? INPUT_BITS - s * DAC_BITS : DAC_BITS;
+        if (HAVE == DAC_BITS) begin : g_full
+          assign beat[s*BEAT_BITS + l*DAC_BITS +: DAC_BITS] = in_data_i[l*INPUT_BITS + s*DAC_BITS +: DAC_BITS];
+        end else begin : g_part
+          assign beat[s*BEAT_BITS + l*DAC_BITS +: DAC_BITS] =
+            {{(DAC_BITS - HAVE){1'b0}}, in_data_i[l*INPUT_BITS + s*DAC_BITS +: HAVE]};
+        end
+      end
+    end
+  endgenerate
+
+  assign in_ready_o = load_en_i && !loaded_q;
+  assign loaded_o   = loaded_q;
+  assign loading_o  = fill_q != 16'd0;
+
+  wire        accept    = in_valid_i && in_ready_o;
+  wire [15:0] fill_next = fill_q + IN_LANES[15:0];
+  wire [31:0] beat_at   = {16'd0, load_base_i + fill_q} * DAC_BITS;
+
+  integer n;
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      shadow_q <= {(X_SLICES * LINE_BITS){1'b0}};
+      active_q <= {(X_SLICES * LINE_BITS){1'b0}};
+      fill_q   <= 16'd0;
+      loaded_q <= 1'b0;
+    end else begin
+      if (accept) begin
+        for (n = 0; n < X_SLICES; n = n + 1)
+          shadow_q[n*LINE_BITS + beat_at +: BEAT_BITS] <= beat[n*BEAT_BITS +: BEAT_BITS];
+        fill_q   <= (fill_next >= load_count_i) ? 16'd0 : fill_next;
+        loaded_q <= fill_next >= load_count_i;
+      end
+      if (swap_i) begin
+        active_q <= shadow_q;
+        loaded_q <= 1'b0;
+      end
+    end
+  end
+
+  // Word lines: one slice of the active latches, masked to the driven rows //
+
+  reg  [LINE_BITS-1:0]          wl_q;
+  wire [X_SLICES*LINE_BITS-1:0] source  = swap_i ? shadow_q : active_q;
+  wire [LINE_BITS-1:0]          sliced  = source[slice_i*LINE_BITS +: LINE_BITS];
+  wire [LINE_BITS-1:0]          all_on  = {LINE_BITS{1'b1}};
+  wire [31:0]                   off_len = (ROWS - {16'd0, row_num_i}) * DAC_BITS;
+  wire [31:0]                   off_low = {16'd0, row_first_i} * DAC_BITS;
+  wire [LINE_BITS-1:0]          driven  = (all_on >> off_len) << off_low;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) wl_q <= {LINE_BITS{1'b0}};
+    else if (drive_i) wl_q <= sliced & driven & {LINE_BITS{wl_on_i}};
+  end
+
+  assign wl_o = wl_q;
+
+  generate
+    if (WEIGHT_ENCODING == 1) begin : g_sum
+      reg [WL_SUM_BITS-1:0] sum;
+      integer r;
+      always @* begin
+        sum = {WL_SUM_BITS{1'b0}};
+        for (r = 0; r < ROWS; r = r + 1)
+          sum = sum + {{(WL_SUM_BITS - DAC_BITS){1'b0}}, wl_q[r*DAC_BITS +: DAC_BITS]};
+      end
+      assign wl_sum_o = sum;
+    end else begin : g_no_sum
+      assign wl_sum_o = {WL_SUM_BITS{1'b0}};
+    end
+  endgenerate
+
+endmodule
+
+`default_nettype wire
