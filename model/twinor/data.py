@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Dataset", "Split", "digits", "folds", "split"]
 
@@ -70,8 +73,8 @@ def folds(labels: NDArray[np.integer], *, n: int = FOLDS, seed: int = 0) -> NDAr
         ValueError: if `n` is below 2 or above the number of images.
 
     Example:
-        >>> folds(np.array([0, 0, 1, 1, 2, 2]), n=2, seed=1).tolist()
-        [1, 0, 1, 0, 1, 0]
+        >>> np.bincount(folds(np.array([0, 0, 1, 1, 2, 2, 2]), n=3)).tolist()
+        [3, 2, 2]
     """
     if not 2 <= n <= len(labels):
         raise ValueError(f"folds must be 2..{len(labels)} (the number of images), got {n}")
