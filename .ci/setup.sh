@@ -136,6 +136,9 @@ require_libpython() {
 
 debian_name_of() { "$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
 
+# pip ends in its own way on Ctrl-C; this makes the script end too, and not try the next thing.
+trap 'exit 130' INT TERM
+
 # Two makes at once take turns.
 if have flock; then
   exec 9<.ci/setup.sh

@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -22,7 +23,7 @@ BASE_TOOLS = ("bash", "cat", "cksum", "cp", "env", "grep", "mkdir", "rm")
 PYTHON_STAND_IN = """#!/usr/bin/env bash
 echo "$*" >>"$LOG"
 [[ ${FAILS_AT:-} && $* == *"$FAILS_AT"* ]] && exit 1
-[[ ${KILLED_AT:-} && $* == *"$KILLED_AT"* ]] && kill -KILL $PPID
+[[ ${STOPPED_AT:-} && $* == *"$STOPPED_AT"* ]] && kill "-$SIGNAL" $PPID && exit 1
 case "$*" in
   --version) echo "Python $VERSION" ;;
   *sys.exit*version_info*) [[ $VERSION != 3.9* ]] ;;
@@ -59,7 +60,16 @@ class Machine:
             "REAL_PYTHON": sys.executable,
         }
         command = [shutil.which("bash") or "bash", ".ci/setup.sh", *parts]
-        return subprocess.run(command, cwd=self.root, env=env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            # A job in the background inherits "ignore Ctrl-C", which a shell cannot undo.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def asked(self, word: str) -> int:
         """Tells how many logged commands contain a word."""
@@ -216,8 +226,13 @@ def test_second_set_up_installs_nothing(machine: Machine) -> None:
     assert machine.asked("install") == installs
 
 
-def test_interrupted_install_leaves_no_stamp_and_starts_afresh(machine: Machine) -> None:
-    assert machine.setup("python", KILLED_AT="requirements.lock").returncode != 0
+@pytest.mark.parametrize("signal_name", ["INT", "TERM", "KILL"])
+@pytest.mark.parametrize("step", ["+cpu", "requirements.lock", "--editable"])
+def test_interrupted_install_leaves_no_stamp_and_starts_afresh(
+    machine: Machine, signal_name: str, step: str
+) -> None:
+    assert machine.setup("python", STOPPED_AT=step, SIGNAL=signal_name).returncode != 0
+    assert machine.log.read_text().splitlines()[-1].count(step) == 1  # nothing was tried after it
     assert (machine.root / ".venv").exists()
     assert not machine.stamp.exists()
     assert machine.setup("python").returncode == 0
@@ -239,7 +254,7 @@ def test_interrupted_update_leaves_no_stamp(machine: Machine) -> None:
     assert machine.setup("python").returncode == 0
     with (machine.root / "requirements.lock").open("a") as lock:
         lock.write("one_more==1.0\n")
-    assert machine.setup("python", KILLED_AT="requirements.lock").returncode != 0
+    assert machine.setup("python", STOPPED_AT="requirements.lock", SIGNAL="KILL").returncode != 0
     assert not machine.stamp.exists()
 
 
