@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twinor.errors import TwinorError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -46,12 +48,18 @@ def digits() -> Dataset:
     Returns:
         1,797 images uint8[1797, 1, 8, 8] with codes 0..15 and their classes 0..9.
 
+    Raises:
+        TwinorError: if scikit-learn is not installed.
+
     Example:
         >>> data = digits()
         >>> data.images.shape, int(data.images.max()), int(data.labels.max())
         ((1797, 1, 8, 8), 15, 9)
     """
-    from sklearn.datasets import load_digits  # 0.6 s to import, needed nowhere else
+    try:
+        from sklearn.datasets import load_digits  # 0.6 s to import, needed nowhere else
+    except ModuleNotFoundError as error:
+        raise TwinorError(f"the digits images need scikit-learn ({error}); install twinor[torch]") from error
 
     levels, labels = load_digits(return_X_y=True)
     codes = np.minimum(levels, 15).astype(np.uint8).reshape(-1, 1, 8, 8)

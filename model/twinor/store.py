@@ -12,6 +12,7 @@ import io
 import json
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,8 @@ def write_archive(path: Path, *, kind: str, header: Header, arrays: Arrays) -> N
             "for cached results by the environment variable TWINOR_CACHE"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the reason is in the first error
+            partial.unlink(missing_ok=True)
 
 
 def read_archive(path: Path, *, kind: str, remedy: str) -> tuple[Header, Arrays]:

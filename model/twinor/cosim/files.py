@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files between Python and the Verilog harness: hexadecimal beats in, one line per event out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.golden import macro_ctrl
+from twinor.rounds import End, pack, passes
+from twinor.trace import MISSING, UNKNOWN, RoundTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.die import Die
+    from twinor.rounds import Chain, Round
+
+__all__ = ["beats_hex", "cells_hex", "psums_hex", "read_traces", "thresholds_hex", "words_hex"]
+
+
+def _lanes_hex(values: NDArray[np.integer], bits: int) -> str:
+    """One line per row of [lines, lanes]: lane 0 in the low bits, two's complement of `bits` bits a lane."""
+    lanes = values[:, ::-1].astype(np.int64)
+    planes = (lanes[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    flat = planes.astype(np.uint8).reshape(lanes.shape[0], -1)
+    padded = np.pad(flat, ((0, 0), (-flat.shape[1] % 8, 0)))
+    return "".join(row.tobytes().hex() + "\n" for row in np.packbits(padded, axis=1))
+
+
+def cells_hex(config: Config, die: Die, macro: int) -> str:
+    """Cell currents of one macro for `+cells`: line `row * 2**dac_bits + code`, bit line 0 in the low bits.
+
+    Example:
+        >>> from twinor.config import load
+        >>> from twinor.die import ideal_die
+        >>> cfg = load("tiny")
+        >>> text = cells_hex(cfg, ideal_die(cfg, np.ones((1, 8, 8), dtype=np.uint8)), 0)
+        >>> len(text.splitlines()), text.splitlines()[1][-5:]
+        (16, '01000')
+    """
+    strength, drive = die.strength[macro].astype(np.int64), die.drive[macro].astype(np.int64)
+    current = strength[:, None, :] * drive[:, :, None]
+    most = np.sort(current.max(axis=1), axis=0)[-config.active_rows :].sum(axis=0)
+    if int(most.max()) >> config.current_bits:
+        raise ValueError(f"a bit line's current exceeds the {config.current_bits} bits of the behavioural array")
+    return _lanes_hex(current.reshape(-1, config.bit_lines), config.current_bits)
+
+
+def thresholds_hex(die: Die, macro: int) -> str:
+    """Threshold tables of one macro for `+thresholds`: line `adc * 2**adc_bits + trial`."""
+    return _lanes_hex(die.threshold[macro].reshape(-1, 1), 64)
+
+
+def words_hex(config: Config, chain: Chain) -> str:
+    """Round words for `+words`: address and data a line."""
+    return "".join(f"{addr:04x} {data:08x}\n" for addr, data in pack(config, chain).tolist())
+
+
+def beats_hex(config: Config, inputs: Sequence[NDArray[np.integer]]) -> str:
+    """Input beats for `+beats`: round after round of each vector, the last beat of a vector padded with zeros."""
+    padded = [np.pad(x, ((0, 0), (0, -x.shape[1] % config.in_lanes))) for x in inputs]
+    return _lanes_hex(np.concatenate(padded, axis=1).reshape(-1, config.in_lanes), config.input_bits)
+
+
+def psums_hex(config: Config, psums: NDArray[np.integer] | None) -> str:
+    """Partial-sum beats for `+psums`, one column a line."""
+    return "" if psums is None else _lanes_hex(psums.reshape(-1, 1), config.psum_bits)
+
+
+class _Log:
+    """Lines of fixed width as a byte matrix, and a mask of the bits that were not known."""
+
+    def __init__(self, path: Path) -> None:
+        text = path.read_bytes() if path.is_file() else b""
+        width = text.find(b"\n")
+        text = text[: len(text) // (width + 1) * (width + 1)] if width > 0 else b""
+        self.value = self._bytes(text.translate(_VALUE), width)
+        unknown = any(letter in text for letter in b"xXzZ")
+        self.unknown = self._bytes(text.translate(_MASK), width) if unknown else None
+
+    @staticmethod
+    def _bytes(text: bytes, width: int) -> NDArray[np.uint8]:
+        return np.frombuffer(bytes.fromhex(text.decode()), dtype=np.uint8).reshape(-1, max(width, 2) // 2)
+
+    def fields(self, first: int, last: int, bits: int, count: int, *, signed: bool) -> NDArray[np.int64]:
+        """The low `bits * count` bits of bytes first..last as int64[lines, count], lane 0 first."""
+        value = _lanes(self.value[:, first:last], bits, count)
+        if signed:
+            value = np.where(value >> (bits - 1), value - (1 << bits), value)
+        if self.unknown is not None:
+            value[_lanes(self.unknown[:, first:last], bits, count) != 0] = UNKNOWN
+        return value
+
+
+_VALUE = bytes(ord("0") if chr(c) in "xXzZ" else c for c in range(256))
+_MASK = bytes(c if chr(c) == "\n" else ord("f") if chr(c) in "xXzZ" else ord("0") for c in range(256))
+
+
+def _lanes(data: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int64]:
+    flat = np.unpackbits(data, axis=1)[:, data.shape[1] * 8 - bits * count :]
+    lanes = flat.reshape(data.shape[0], count, bits)[:, ::-1]
+    total = np.zeros(lanes.shape[:2], dtype=np.int64)
+    for k in range(bits):
+        total = total << 1 | lanes[..., k]
+    return total
+
+
+def read_traces(config: Config, chain: Chain, prefix: Path, *, vectors: int) -> list[RoundTrace]:
+    """The Verilog's trace of a chain from the three logs of a run; events that never came are `MISSING`."""
+    rows = -(-config.rows * config.dac_bits // 8)
+    trials = -(-config.n_adcs * config.adc_bits**2 // 8)
+    codes = -(-config.n_adcs * config.code_bits // 8)
+    sums = -(-config.n_adcs * config.acc_bits // 8)
+    out_bytes = -(-config.acc_bits // 8)
+    hold, code, out = (_Log(prefix.with_suffix(s)) for s in (".hold", ".code", ".out"))
+    at = np.cumsum([4, trials, codes, sums])
+    events = _Events(
+        config,
+        hold=np.hstack([_cycles(hold), hold.fields(4, 4 + rows, config.dac_bits, config.rows, signed=False)]),
+        code=_cycles(code),
+        trials=_trials(config, code, int(at[0]), int(at[1])),
+        codes=code.fields(int(at[1]), int(at[2]), config.code_bits, config.n_adcs, signed=True),
+        sums=code.fields(int(at[2]), int(at[3]), config.acc_bits, config.n_adcs, signed=True),
+        out=np.hstack([_cycles(out), out.fields(5, 5 + out_bytes, config.acc_bits, 1, signed=True)]),
+        last=out.fields(4, 5, 8, 1, signed=False),
+    )
+    return events.split(chain, vectors)
+
+
+def _cycles(log: _Log) -> NDArray[np.int64]:
+    return log.fields(0, 4, 32, 1, signed=False)
+
+
+def _trials(config: Config, log: _Log, first: int, last: int) -> NDArray[np.int64]:
+    """int64[lines, n_adcs, adc_bits], first trial first: the log holds the first trial in the high bits."""
+    flat = log.fields(first, last, config.adc_bits, config.n_adcs * config.adc_bits, signed=False)
+    return flat.reshape(-1, config.adc_bits, config.n_adcs)[:, ::-1].transpose(0, 2, 1)
+
+
+class _Events:
+    """Log lines in order of time, dealt out to vectors, rounds and passes in the order golden expects."""
+
+    def __init__(self, config: Config, **logs: NDArray[np.int64]) -> None:
+        self.config, self.logs = config, logs
+
+    def split(self, chain: Chain, vectors: int) -> list[RoundTrace]:
+        shapes = [self._shape(r) for r in chain.rounds]
+        holds = self._deal("hold", [p for p, _, _ in shapes], vectors)
+        names = ("code", "trials", "codes", "sums")
+        dealt = {name: self._deal(name, [p * m for p, m, _ in shapes], vectors) for name in names}
+        outs = self._deal("out", [c for _, _, c in shapes], vectors)
+        return [
+            self._trace(rnd, holds[k], {name: dealt[name][k] for name in names}, outs[k])
+            for k, rnd in enumerate(chain.rounds)
+        ]
+
+    def _shape(self, rnd: Round) -> tuple[int, int, int]:
+        leaving = rnd.col_count if rnd.end is not End.HOLD else 0
+        return len(passes(self.config, rnd)), macro_ctrl.phases(self.config, rnd), leaving
+
+    def _deal(self, name: str, counts: list[int], vectors: int) -> list[NDArray[np.int64]]:
+        log, wanted = self.logs[name], vectors * sum(counts)
+        full = np.full((wanted, *log.shape[1:]), MISSING, dtype=np.int64)
+        full[: min(wanted, len(log))] = log[:wanted]
+        if len(log) > wanted and wanted:
+            full[-1] = log[wanted]  # one event too many: what comes last cannot be right
+        per_vector = full.reshape(vectors, sum(counts), *log.shape[1:])
+        ends = np.cumsum(counts)
+        return [per_vector[:, end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+    def _trace(
+        self, rnd: Round, hold: NDArray[np.int64], code: dict[str, NDArray[np.int64]], out: NDArray[np.int64]
+    ) -> RoundTrace:
+        order = passes(self.config, rnd)
+        vectors, count = hold.shape[:2]
+
+        def columns(a: NDArray[np.int64]) -> NDArray[np.int64]:
+            """[V, P * M, lanes, ...] -> [V, P, C, ...]: column c is lane c % n_adcs of phase c // n_adcs."""
+            return a.reshape(vectors, count, -1, *a.shape[3:])[:, :, : rnd.col_count]
+
+        return RoundTrace(
+            rnd=rnd,
+            passes=order,
+            word_lines=hold[..., 1:],
+            trials=columns(code["trials"]),
+            codes=columns(code["codes"]),
+            partial_sums=columns(code["sums"]),
+            outputs=out[..., 1],
+            hold_cycles=hold[..., 0],
+            code_cycles=code["code"].reshape(vectors, count, -1),
+            out_cycles=out[..., 0],
+        )

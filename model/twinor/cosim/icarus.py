@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Icarus Verilog: compile the macro once per configuration, run it with a time limit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinor.errors import SimulatorError
+from twinor.params import RTL
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twinor.config import Config
+
+__all__ = ["BUILD", "build", "run", "sources"]
+
+BUILD = Path(os.environ.get("TWINOR_BUILD", RTL.parent / "build"))
+"""Where compiled models and runs go."""
+
+HARNESS = RTL.parent / "tb" / "cosim.v"
+INSTALL = "install it with `apt-get install iverilog` (Icarus Verilog 11 or newer)"
+
+
+def sources(rtl: Path = RTL) -> list[Path]:
+    """Harness, synthesizable files of `rtl.f` and behavioural stand-ins, in compile order."""
+    listed = [rtl.parent / line for line in (rtl / "rtl.f").read_text(encoding="utf-8").split()]
+    files = [HARNESS, *(rtl / path.name for path in listed), *sorted((rtl / "sim").glob("*.v"))]
+    missing = [str(path) for path in files if not path.is_file()]
+    if missing:
+        raise SimulatorError(f"Verilog sources are missing: {', '.join(missing)}; run from a full checkout of twinor")
+    return files
+
+
+def build(config: Config, *, rtl: Path = RTL, folder: Path = BUILD) -> Path:
+    """Compile the co-simulation harness for a configuration; an unchanged source is not compiled again.
+
+    Returns:
+        The compiled model.
+
+    Raises:
+        SimulatorError: Icarus Verilog is missing or refuses the source; carries its messages.
+    """
+    if not rtl.is_dir():
+        raise SimulatorError(f"no Verilog in {rtl}; run from a full checkout of twinor")
+    files = sources(rtl)
+    overrides = [f"-Pcosim.{name}={value}" for name, value in config.parameters().items()]
+    text = b"".join(path.read_bytes() for path in [*files, *sorted(rtl.glob("*.vh"))]) + "".join(overrides).encode()
+    model = folder / "icarus" / f"{config.name}-{hashlib.sha256(text).hexdigest()[:16]}.vvp"
+    if model.is_file():
+        return model
+    model.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=model.parent, prefix=".", delete=False) as temporary:
+        half = Path(temporary.name)
+    try:
+        command = ["iverilog", "-g2012", "-I", str(rtl), "-s", "cosim", *overrides, "-o", str(half)]
+        _call([*command, *map(str, files)], cwd=model.parent, timeout=300, what="Icarus Verilog could not compile")
+        half.replace(model)
+    finally:
+        half.unlink(missing_ok=True)
+    return model
+
+
+def run(model: Path, plusargs: Sequence[str], *, cwd: Path, timeout: float, waves: bool = False) -> str:
+    """Run a compiled model and return what it printed.
+
+    Raises:
+        SimulatorError: missing simulator, crash, time-out; carries the tail of the log.
+    """
+    args = ["vvp", "-n", str(model), *(["-fst", "+waves"] if waves else []), *plusargs]
+    return _call(args, cwd=cwd, timeout=timeout, what="the simulation failed")
+
+
+def _call(command: list[str], *, cwd: Path, timeout: float, what: str) -> str:
+    if shutil.which(command[0]) is None:
+        raise SimulatorError(f"{command[0]} is not installed: {INSTALL}")
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, timeout=timeout, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SimulatorError(f"{command[0]} did not end within {timeout:.0f} s; {_tail(error.stdout)}") from None
+    if done.returncode != 0:
+        raise SimulatorError(f"{what} ({command[0]} exit status {done.returncode}); {_tail(done.stdout)}")
+    return done.stdout.decode(errors="replace")
+
+
+def _tail(log: bytes | None) -> str:
+    lines = (log or b"").decode(errors="replace").strip().splitlines()
+    return "its log ends:\n  " + "\n  ".join(lines[-12:]) if lines else "it printed nothing"

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fast`: exactly the golden integers from torch, for whole test sets.
+
+Column sums are one matrix product per pass. They are exact by construction: the bound of every sum is computed from the
+die, and the product runs in the first of float32, float64 that represents every integer up to that bound.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from twinor.errors import PlacementError
+from twinor.rounds import End, Pass, Start, passes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.die import Die
+    from twinor.rounds import Chain, Round
+
+__all__ = ["Engine", "exact_dtype"]
+
+
+def exact_dtype(bound: int) -> torch.dtype:
+    """The narrowest float type in which every partial sum up to `bound` is exact.
+
+    Raises:
+        PlacementError: no float type is.
+
+    Example:
+        >>> exact_dtype(1 << 24), exact_dtype((1 << 24) + 1)
+        (torch.float32, torch.float64)
+    """
+    if bound <= 1 << 24:
+        return torch.float32
+    if bound <= 1 << 53:
+        return torch.float64
+    raise PlacementError(f"column sums up to {bound} are exact in no float type")
+
+
+class Engine:
+    """Runs chains on one die.
+
+    Args:
+        config: the macro.
+        die: its tables.
+    """
+
+    def __init__(self, config: Config, die: Die) -> None:
+        """Take the integers of the die."""
+        self.config, self.die = config, die
+        # An ideal die's strengths share 2**frac_bits: without common factors the sums fit float32.
+        self.strength_unit = gcd(*np.unique(die.strength).tolist(), 0) or 1
+        self.drive_unit = gcd(*np.unique(die.drive).tolist(), 0) or 1
+
+    def run_chain(
+        self, chain: Chain, inputs: Sequence[NDArray[np.integer]], psums: NDArray[np.integer] | None = None
+    ) -> NDArray[np.int64]:
+        """What leaves the macro, int64[vectors, columns]; arguments as `golden.macro.run_chain`."""
+        acc, leaving, taken = torch.zeros(0), [], 0
+        for rnd, x in zip(chain.rounds, inputs, strict=True):
+            if rnd.start is Start.ZERO:
+                acc = torch.zeros((x.shape[0], rnd.col_count), dtype=torch.int64)
+            elif rnd.start is Start.PSUM:
+                if psums is None or psums.shape[1] < taken + rnd.col_count:
+                    raise ValueError("a round starts from partial sums, but too few were given")
+                acc = torch.from_numpy(psums[:, taken : taken + rnd.col_count].astype(np.int64))
+                taken += rnd.col_count
+            acc = self._run_round(chain.macro, rnd, torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64)), acc)
+            if rnd.end is not End.HOLD:
+                leaving.append(self._finish(chain, rnd, acc))
+        return np.asarray(torch.cat(leaving, dim=1).numpy())
+
+    def _run_round(self, macro: int, rnd: Round, x: torch.Tensor, acc: torch.Tensor) -> torch.Tensor:
+        config = self.config
+        for p in passes(config, rnd):
+            step = rnd.steps[p.x_slice][p.w_slice]
+            code = self._convert(macro, rnd, self.column_quantity(macro, rnd, x, p), step)
+            weight = step << (p.x_slice * config.dac_bits + p.w_slice * config.cell_bits)
+            negative = config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1
+            acc = acc + code * (-weight if negative else weight)
+            if config.weight_offset and p.w_slice == 0:
+                codes = self._slice(x, p)
+                acc = acc - (config.weight_offset << (p.x_slice * config.dac_bits)) * codes.sum(dim=1, keepdim=True)
+        return acc
+
+    def _slice(self, x: torch.Tensor, p: Pass) -> torch.Tensor:
+        """Word-line codes of the rows that the pass drives."""
+        config = self.config
+        rows = x[:, p.group * config.active_rows : (p.group + 1) * config.active_rows]
+        return (rows >> (p.x_slice * config.dac_bits)) & ((1 << config.dac_bits) - 1)
+
+    def column_quantity(self, macro: int, rnd: Round, x: torch.Tensor, p: Pass) -> torch.Tensor:
+        """Column quantities of one pass, int64[vectors, columns], in `2**(-2 * frac_bits)` array units."""
+        config = self.config
+        codes = self._slice(x, p)
+        top = rnd.row_base + p.group * config.active_rows
+        rows = slice(top, top + codes.shape[1])
+        lines = self.die.strength[macro, rows].reshape(codes.shape[1], config.cols, config.w_slices, -1)
+        lines = lines[:, rnd.col_base : rnd.col_base + rnd.col_count, p.w_slice].astype(np.int64) // self.strength_unit
+        cells = lines[..., 0] - lines[..., 1] if lines.shape[-1] == 2 else lines[..., 0]
+        table = torch.from_numpy(self.die.drive[macro, rows].astype(np.int64) // self.drive_unit)
+        drive = table[torch.arange(codes.shape[1]), codes]
+        bound = int((np.abs(cells).max(axis=1) * table.max(dim=1).values.numpy()).sum())
+        dtype = exact_dtype(bound)
+        product = drive.to(dtype) @ torch.from_numpy(cells).to(dtype)
+        return product.to(torch.int64) * (self.strength_unit * self.drive_unit)
+
+    def _convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
+        """The same bit-by-bit search as golden: it also holds for tables that mismatch made non-monotone."""
+        config = self.config
+        columns = torch.arange(rnd.col_base, rnd.col_base + rnd.col_count)
+        table = torch.from_numpy(self.die.threshold[macro].astype(np.int64)).mul(step).reshape(-1)
+        base = ((columns % config.n_adcs) << config.adc_bits).expand_as(q)
+        result = torch.zeros_like(q)
+        for bit in reversed(range(config.adc_bits)):
+            trial = result | 1 << bit
+            result = torch.where(q >= table[base + trial], trial, result)
+        return result + config.code_min
+
+    def _finish(self, chain: Chain, rnd: Round, acc: torch.Tensor) -> torch.Tensor:
+        if rnd.end is End.RAW:
+            return acc
+        mult = torch.from_numpy(chain.mult[: rnd.col_count].astype(np.int64))
+        add = torch.from_numpy(chain.add[: rnd.col_count].astype(np.int64))
+        return ((acc * mult + add) >> rnd.shift).clamp(rnd.lo, rnd.hi)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The macro: executes the rounds of a chain and records every seam.
+
+    word lines -> currents -> column quantities -> codes -> partial sums -> outputs
+
+Verilog twin: rtl/cim_macro.v (with its analog half: rtl/sim/macro_sim.v)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.golden import bitline, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
+from twinor.golden.requantize import requantize
+from twinor.rounds import End, Start, passes
+from twinor.trace import RoundTrace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.die import Die
+    from twinor.rounds import Chain, Pass, Round
+
+__all__ = ["outputs", "run_chain"]
+
+
+def run_chain(
+    config: Config,
+    die: Die,
+    chain: Chain,
+    inputs: Sequence[NDArray[np.integer]],
+    psums: NDArray[np.integer] | None = None,
+) -> list[RoundTrace]:
+    """Run vectors through a chain.
+
+    Args:
+        config: the macro.
+        die: its tables; `chain.macro` selects the macro on the die.
+        chain: the rounds.
+        inputs: activations of each round, unsigned [vectors, row_count].
+        psums: partial sums for the rounds that start from them, [vectors, columns of all such rounds].
+
+    Returns:
+        One trace per round.
+
+    Raises:
+        ValueError: a partial sum needs more than `psum_bits`, or activations more than `input_bits`.
+
+    Example:
+        >>> from twinor.config import load
+        >>> from twinor.die import ideal_die
+        >>> from twinor.rounds import Chain, End, Round
+        >>> cfg, none = load("tiny"), np.zeros(4, dtype=np.int32)
+        >>> die = ideal_die(cfg, flash_array.levels(cfg, np.array([[1, -2, 3, 0]] * 8))[None])
+        >>> rnd = Round(row_base=0, row_count=4, col_base=0, col_count=4, steps=((1,), (1,)), end=End.RAW)
+        >>> chain = Chain(macro=0, rounds=(rnd,), mult=none, add=none)
+        >>> outputs(run_chain(cfg, die, chain, [np.array([[1, 1, 2, 0]])])).tolist()
+        [[4, -8, 12, 0]]
+    """
+    _check_psums(config, psums)
+    cycles = macro_ctrl.schedule(config, chain, vectors=inputs[0].shape[0])
+    acc = np.zeros((inputs[0].shape[0], 0), dtype=np.int64)
+    traces, taken = [], 0
+    for rnd, x, when in zip(chain.rounds, inputs, cycles, strict=True):
+        if rnd.start is Start.ZERO:
+            acc = np.zeros((x.shape[0], rnd.col_count), dtype=np.int64)
+        elif rnd.start is Start.PSUM:
+            if psums is None or psums.shape[1] < taken + rnd.col_count:
+                raise ValueError(f"round {len(traces)} starts from partial sums, but too few were given")
+            acc = psums[:, taken : taken + rnd.col_count].astype(np.int64)
+            taken += rnd.col_count
+        trace = _run_round(config, die, chain, rnd, x, acc, when)
+        acc = trace.partial_sums[:, -1]
+        traces.append(trace)
+    return traces
+
+
+def outputs(traces: Sequence[RoundTrace]) -> NDArray[np.int64]:
+    """What leaves the macro, all rounds side by side, int64[vectors, columns]."""
+    return np.concatenate([t.outputs for t in traces], axis=1).astype(np.int64)
+
+
+def _check_psums(config: Config, psums: NDArray[np.integer] | None) -> None:
+    limit = 1 << (config.psum_bits - 1)
+    if psums is not None and psums.size and (psums.min() < -limit or psums.max() >= limit):
+        raise ValueError(f"partial sums {psums.min()} .. {psums.max()} do not fit {config.psum_bits} signed bits")
+
+
+def _run_round(
+    config: Config,
+    die: Die,
+    chain: Chain,
+    rnd: Round,
+    x: NDArray[np.integer],
+    acc: NDArray[np.int64],
+    cycles: macro_ctrl.RoundCycles,
+) -> RoundTrace:
+    order = passes(config, rnd)
+    lines, trials, codes, sums = [], [], [], []
+    for p in order:
+        wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
+        code, trial = _convert(config, die, chain.macro, rnd, wl, p)
+        step = rnd.steps[p.x_slice][p.w_slice]
+        acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
+        for log, value in zip((lines, trials, codes, sums), (wl, trial, code, acc), strict=True):
+            log.append(value)
+    return RoundTrace(
+        rnd=rnd,
+        passes=order,
+        word_lines=np.stack(lines, axis=1),
+        trials=np.stack(trials, axis=1),
+        codes=np.stack(codes, axis=1),
+        partial_sums=np.stack(sums, axis=1),
+        outputs=_finish(chain, rnd, acc),
+        hold_cycles=cycles.hold,
+        code_cycles=cycles.code,
+        out_cycles=cycles.out,
+    )
+
+
+def _convert(
+    config: Config, die: Die, macro: int, rnd: Round, wl: NDArray[np.uint8], p: Pass
+) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """Array, bit lines and ADCs of one pass, for the columns of the round."""
+    columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
+    current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
+    q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
+    table = die.threshold[macro][sar_adc.adc_of_column(config, columns)]
+    return sar_adc.convert(config, q, table, step=rnd.steps[p.x_slice][p.w_slice])
+
+
+def _finish(chain: Chain, rnd: Round, acc: NDArray[np.int64]) -> NDArray[np.int64]:
+    if rnd.end is End.HOLD:
+        return acc[:, :0]
+    if rnd.end is End.RAW:
+        return acc
+    mult, add = chain.mult[: rnd.col_count], chain.add[: rnd.col_count]
+    return requantize(acc, mult, add, shift=rnd.shift, lo=rnd.lo, hi=rnd.hi)

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Placement: layers become tiles on macros, and tiles become chains of rounds.
+
+A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel). It is cut into
+tiles of at most `rows` x `cols`. Tiles of one column range that fit side by side in a macro form one chain, each round
+starting from the last one's accumulators; further chains start from the raw accumulators of the chain before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.errors import PlacementError, UnsupportedLayer
+from twinor.golden import flash_array
+from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
+from twinor.rounds import Chain, End, Round, Start, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.network import IntegerNetwork, Layer, WeightLayer
+
+__all__ = ["PlacedChain", "PlacedLayer", "Placement", "Steps", "full_steps", "place", "weight_matrix"]
+
+Steps = tuple[tuple[int, ...], ...]
+"""ADC steps of one layer, [x_slices][w_slices], in array units."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedChain:
+    """One chain of a layer.
+
+    Attributes:
+        tile: its name, `rows R..R, columns C..C`.
+        chain: the rounds.
+        rows: first and past-the-end layer row of each round.
+        cols: first and past-the-end layer column.
+        psum_from: index in the layer of the chain whose raw outputs it starts from, or None.
+    """
+
+    tile: str
+    chain: Chain
+    rows: tuple[tuple[int, int], ...]
+    cols: tuple[int, int]
+    psum_from: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedLayer:
+    """A layer and its chains, in the order in which partial sums flow."""
+
+    layer: WeightLayer
+    steps: Steps
+    chains: tuple[PlacedChain, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """A whole network on macros: placed layers by name and programmed levels, uint8[macros, rows, bit_lines]."""
+
+    layers: Mapping[str, PlacedLayer]
+    levels: NDArray[np.uint8]
+
+
+def weight_matrix(layer: WeightLayer) -> NDArray[np.int8]:
+    """Weights as int8[K, C]: row k is input k of the im2col vector, column c output channel c."""
+    return layer.weight.reshape(layer.weight.shape[0], -1).T
+
+
+def full_steps(config: Config) -> Steps:
+    """The smallest steps at which no column of an ideal die can clip."""
+    return ((config.steps[-1],) * config.w_slices,) * config.x_slices
+
+
+def place(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps] | None = None) -> Placement:
+    """Place every layer that has weights.
+
+    Args:
+        config: the macro.
+        network: the integer network.
+        steps: ADC steps by layer name; `full_steps` where a layer is not named.
+
+    Raises:
+        UnsupportedLayer: a layer is none of Conv2d, Linear, MaxPool2d, Flatten.
+        PlacementError: weights, inputs or partial sums do not fit the macro.
+    """
+    if network.input_bits > config.input_bits:
+        raise PlacementError(
+            f"the network's input has {network.input_bits} bits, preset {config.name} takes {config.input_bits}"
+        )
+    images: list[NDArray[np.uint8]] = []
+    placed: dict[str, PlacedLayer] = {}
+    for layer in network.layers:
+        _check_layer(config, layer)
+        if isinstance(layer, Conv2d | Linear):
+            chosen = (steps or {}).get(layer.name, full_steps(config))
+            placed[layer.name] = _place_layer(config, layer, chosen, images)
+    return Placement(layers=placed, levels=np.stack(images))
+
+
+def _check_layer(config: Config, layer: Layer) -> None:
+    if not isinstance(layer, Conv2d | Linear | MaxPool2d | Flatten):
+        raise UnsupportedLayer(
+            f"layer {getattr(layer, 'name', '?')} is a {type(layer).__name__}: "
+            "supported are Conv2d, Linear, MaxPool2d and Flatten"
+        )
+    if not isinstance(layer, Conv2d | Linear):
+        return
+    low, high = int(layer.weight.min()), int(layer.weight.max())
+    if low < config.weight_min or high > config.weight_max:
+        raise PlacementError(
+            f"layer {layer.name}: weights {low} .. {high}, preset {config.name} holds "
+            f"{config.weight_min} .. {config.weight_max}"
+        )
+
+
+def _place_layer(config: Config, layer: WeightLayer, steps: Steps, images: list[NDArray[np.uint8]]) -> PlacedLayer:
+    matrix = weight_matrix(layer)
+    chains: list[PlacedChain] = []
+    for left in range(0, matrix.shape[1], config.cols):
+        cols = (left, min(left + config.cols, matrix.shape[1]))
+        chains += _place_columns(config, layer, matrix, steps, cols, images, first=len(chains))
+    _check_psums(config, layer, steps, matrix.shape[0])
+    return PlacedLayer(layer=layer, steps=steps, chains=tuple(chains))
+
+
+def _place_columns(
+    config: Config,
+    layer: WeightLayer,
+    matrix: NDArray[np.int8],
+    steps: Steps,
+    cols: tuple[int, int],
+    images: list[NDArray[np.uint8]],
+    *,
+    first: int,
+) -> list[PlacedChain]:
+    """All row tiles of one column range, as many side by side in a macro as fit."""
+    width = -(-(cols[1] - cols[0]) // config.n_adcs)  # multiplexer positions
+    beside = min(config.cols_per_adc // width, config.max_rounds)
+    tiles = [(top, min(top + config.rows, matrix.shape[0])) for top in range(0, matrix.shape[0], config.rows)]
+    groups = [tiles[k : k + beside] for k in range(0, len(tiles), beside)]
+    chains = []
+    for index, rows in enumerate(groups):
+        last = index == len(groups) - 1
+        rounds = _rounds(config, layer, steps, rows, cols, width, resumed=index > 0, last=last)
+        mult, add = _column_table(config, layer, cols)
+        chain = Chain(macro=len(images), rounds=rounds, mult=mult, add=add)
+        validate(config, chain)
+        images.append(_program(config, matrix, rows, cols, rounds))
+        name = f"rows {rows[0][0]}..{rows[-1][1] - 1}, columns {cols[0]}..{cols[1] - 1}"
+        before = first + index - 1 if index else None
+        chains.append(PlacedChain(tile=name, chain=chain, rows=tuple(rows), cols=cols, psum_from=before))
+    return chains
+
+
+def _rounds(
+    config: Config,
+    layer: WeightLayer,
+    steps: Steps,
+    rows: list[tuple[int, int]],
+    cols: tuple[int, int],
+    width: int,
+    *,
+    resumed: bool,
+    last: bool,
+) -> tuple[Round, ...]:
+    rounds = []
+    for n, (top, bottom) in enumerate(rows):
+        end = End.HOLD if n < len(rows) - 1 else End.REQUANT if last else End.RAW
+        rounds.append(
+            Round(
+                row_base=0,
+                row_count=bottom - top,
+                col_base=n * width * config.n_adcs,
+                col_count=cols[1] - cols[0],
+                steps=steps,
+                start=Start.LAST if n else Start.PSUM if resumed else Start.ZERO,
+                end=end,
+                shift=layer.requant.shift,
+                lo=layer.requant.lo,
+                hi=layer.requant.hi,
+            )
+        )
+    return tuple(rounds)
+
+
+def _column_table(
+    config: Config, layer: WeightLayer, cols: tuple[int, int]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    mult, add = np.zeros(config.cols, dtype=np.int32), np.zeros(config.cols, dtype=np.int32)
+    mult[: cols[1] - cols[0]] = layer.requant.mult[cols[0] : cols[1]]
+    add[: cols[1] - cols[0]] = layer.requant.add[cols[0] : cols[1]]
+    return mult, add
+
+
+def _program(
+    config: Config,
+    matrix: NDArray[np.int8],
+    rows: list[tuple[int, int]],
+    cols: tuple[int, int],
+    rounds: tuple[Round, ...],
+) -> NDArray[np.uint8]:
+    """Cell levels of one macro; cells of no tile stay erased to level 0."""
+    levels = np.zeros((config.rows, config.bit_lines), dtype=np.uint8)
+    lines = config.w_slices * config.lines_per_cell
+    for (top, bottom), rnd in zip(rows, rounds, strict=True):
+        tile = flash_array.levels(config, matrix[top:bottom, cols[0] : cols[1]])
+        left = rnd.col_base * lines
+        levels[rnd.row_base : rnd.row_base + rnd.row_count, left : left + tile.shape[1]] = tile
+    return levels
+
+
+def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int) -> None:
+    """No partial sum of the layer can exceed what the macro takes back in, whatever the codes."""
+    code = max(-config.code_min, config.code_max)
+    slices = [(i, j, s) for i, row in enumerate(steps) for j, s in enumerate(row)]
+    one_group = sum(s * code << (i * config.dac_bits + j * config.cell_bits) for i, j, s in slices)
+    offset = config.weight_offset * ((1 << config.input_bits) - 1) * rows
+    groups = sum(-(-min(config.rows, rows - top) // config.active_rows) for top in range(0, rows, config.rows))
+    bound = groups * one_group + offset
+    if bound >= 1 << (config.psum_bits - 1):
+        raise PlacementError(
+            f"layer {layer.name}: partial sums of {rows} rows reach {bound}, "
+            f"more than the {config.psum_bits} signed bits of preset {config.name}"
+        )

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running an integer network on placed macros: the host's integers around one engine's chains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from twinor.golden import macro
+from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.die import Die
+    from twinor.network import IntegerNetwork, Layer
+    from twinor.place import PlacedChain, PlacedLayer, Placement
+
+    Inputs = Sequence[NDArray[np.integer]]
+    RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, NDArray[np.integer] | None], NDArray[np.int64]]
+
+__all__ = ["BACKENDS", "chain_runner", "forward", "im2col", "max_pool"]
+
+BACKENDS = ("golden", "fast")
+"""Engines that run in this process; the Verilog runs through `twinor.cosim`."""
+
+
+def im2col(layer: Conv2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Unfold images into the vectors that a convolution's word lines see.
+
+    Args:
+        layer: gives kernel, stride and zero padding.
+        x: [images, channels, height, width].
+
+    Returns:
+        [images, out_height, out_width, channels * kernel_h * kernel_w].
+    """
+    (kh, kw), (sh, sw), (ph, pw) = layer.weight.shape[2:], layer.stride, layer.padding
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    windows = sliding_window_view(padded, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw]
+    n, _, h, w = windows.shape[:4]
+    return windows.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, -1)
+
+
+def max_pool(layer: MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Maximum of each window, [images, channels, height, width]."""
+    (kh, kw), (sh, sw) = layer.kernel, layer.stride
+    return sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw].max(axis=(4, 5))
+
+
+def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
+    """The function that runs one chain on an engine of this process and returns what leaves the macro."""
+    if backend == "golden":
+        return lambda _, c, inputs, psums: macro.outputs(macro.run_chain(config, die, c.chain, inputs, psums))
+    from twinor import fast  # torch is imported only by the engine that needs it
+
+    engine = fast.Engine(config, die)
+    return lambda _, c, inputs, psums: engine.run_chain(c.chain, inputs, psums)
+
+
+def forward(
+    network: IntegerNetwork, placement: Placement, images: NDArray[np.integer], run_chain: RunChain
+) -> NDArray[np.int64]:
+    """Logits of a batch of images.
+
+    Args:
+        network: the integer network.
+        placement: where its layers lie.
+        images: unsigned codes, [images, channels, height, width].
+        run_chain: the engine.
+
+    Returns:
+        int64[images, classes].
+    """
+    x: NDArray[np.integer] = images
+    for layer in network.layers:
+        x = run_layer(layer, placement, x, run_chain)
+    return x.astype(np.int64)
+
+
+def run_layer(
+    layer: Layer, placement: Placement, x: NDArray[np.integer], run_chain: RunChain
+) -> NDArray[np.integer]:
+    """One layer: on the host if it has no weights, else through the chains of its tiles."""
+    if isinstance(layer, Flatten):
+        return x.reshape(x.shape[0], -1)
+    if isinstance(layer, MaxPool2d):
+        return max_pool(layer, x)
+    if isinstance(layer, Linear):
+        return _run_chains(placement.layers[layer.name], x, run_chain)
+    columns = im2col(layer, x)
+    n, h, w, k = columns.shape
+    y = _run_chains(placement.layers[layer.name], columns.reshape(-1, k), run_chain)
+    return y.reshape(n, h, w, -1).transpose(0, 3, 1, 2)
+
+
+def _run_chains(placed: PlacedLayer, x: NDArray[np.integer], run_chain: RunChain) -> NDArray[np.int64]:
+    results: list[NDArray[np.int64]] = []
+    y = np.zeros((x.shape[0], placed.layer.weight.shape[0]), dtype=np.int64)
+    for c in placed.chains:
+        inputs = [x[:, top:bottom] for top, bottom in c.rows]
+        results.append(run_chain(placed, c, inputs, None if c.psum_from is None else results[c.psum_from]))
+        y[:, c.cols[0] : c.cols[1]] = results[-1]  # a later chain of the same columns overwrites raw accumulators
+    return y

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trace of a chain: every digital value at every seam, and the first place where two traces differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.errors import TwinorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from twinor.rounds import Pass, Round
+
+__all__ = ["MISSING", "SEAMS", "UNKNOWN", "Divergence", "RoundTrace", "first_divergence", "mismatches"]
+
+SEAMS = ("word_lines", "trials", "codes", "partial_sums", "outputs", "cycles")
+"""Seams in signal order; at one pass the first that differs is where the fault is."""
+
+UNKNOWN = -(1 << 62)
+"""An X that the Verilog drove: never equal to a golden value."""
+MISSING = UNKNOWN + 1
+"""A value that one side never produced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTrace:
+    """Every seam of one round; V vectors, P passes, C columns, M multiplexer phases.
+
+    Attributes:
+        rnd: the round.
+        passes: its passes in order.
+        word_lines: word-line codes, [V, P, rows].
+        trials: trial codes of every conversion, [V, P, C, adc_bits].
+        codes: ADC codes, [V, P, C].
+        partial_sums: accumulators after each pass, [V, P, C].
+        outputs: what leaves the macro, [V, C]; [V, 0] if the round holds its accumulators.
+        hold_cycles: cycle in which the columns of a pass were held, [V, P].
+        code_cycles: cycle in which the codes of a phase were taken, [V, P, M].
+        out_cycles: cycle in which an output left, [V, C] or [V, 0].
+    """
+
+    rnd: Round
+    passes: Sequence[Pass]
+    word_lines: NDArray[np.integer]
+    trials: NDArray[np.integer]
+    codes: NDArray[np.integer]
+    partial_sums: NDArray[np.integer]
+    outputs: NDArray[np.integer]
+    hold_cycles: NDArray[np.integer]
+    code_cycles: NDArray[np.integer]
+    out_cycles: NDArray[np.integer]
+
+
+class Divergence(TwinorError):
+    """Two engines disagree.
+
+    Attributes:
+        layer, tile: where in the network (empty for a bare chain).
+        seam: one of `SEAMS`.
+        vector, round, row_group, x_slice, w_slice, column: where in the chain; column is None for a whole word line
+            vector or a cycle count.
+        golden, other: the two values.
+        sim_time: nanoseconds of simulation time, None if the other engine has no clock.
+        reproducer: folder of a reproducer, empty if none was written.
+    """
+
+    def __init__(self, **where: object) -> None:
+        """Keep every field and build the sentence."""
+        self.layer = self.tile = self.reproducer = ""
+        self.other_name = "rtl"
+        self.sim_time: int | None = None
+        self.vector = self.round = self.row_group = self.x_slice = self.w_slice = 0
+        self.seam = ""
+        self.column: int | None = None
+        self.golden: int | None = None
+        self.other: int | None = None
+        vars(self).update(where)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """One sentence with every coordinate."""
+        place = [f"layer {self.layer}" if self.layer else "", f"tile {self.tile}" if self.tile else ""]
+        place += [f"vector {self.vector}", f"round {self.round}", f"row group {self.row_group}"]
+        place += [f"input slice {self.x_slice}", f"weight slice {self.w_slice}"]
+        unit = "word line" if self.seam == "word_lines" else "column"
+        place += [f"{unit} {self.column}" if self.column is not None else ""]
+        time = f" at {self.sim_time} ns" if self.sim_time is not None else ""
+        return (
+            f"divergence at seam {self.seam}: {', '.join(p for p in place if p)}: "
+            f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}{time}"
+        )
+
+
+def _shown(value: object) -> str:
+    if value == UNKNOWN:
+        return "X"
+    return "nothing" if value == MISSING or value is None else str(value)
+
+
+def _seam_arrays(t: RoundTrace) -> dict[str, NDArray[np.integer]]:
+    """Each seam as [V, P, ...]; what happens once per vector belongs to the last pass."""
+    vectors, count = t.hold_cycles.shape
+
+    def at_last_pass(a: NDArray[np.integer]) -> NDArray[np.integer]:
+        wide = np.zeros((vectors, count, a.shape[1]), dtype=np.int64)
+        wide[:, -1:] = a[:, None]
+        return wide
+
+    cycles = np.concatenate([t.hold_cycles[..., None], t.code_cycles, at_last_pass(t.out_cycles)], axis=2)
+    arrays = (t.word_lines, t.trials, t.codes, t.partial_sums, at_last_pass(t.outputs), cycles)
+    return dict(zip(SEAMS, arrays, strict=True))
+
+
+def mismatches(golden: Sequence[RoundTrace], other: Sequence[RoundTrace]) -> dict[str, int]:
+    """Values that differ, by seam."""
+    counts = dict.fromkeys(SEAMS, 0)
+    for g, o in zip(golden, other, strict=True):
+        theirs = _seam_arrays(o)
+        for seam, ours in _seam_arrays(g).items():
+            counts[seam] += int(np.count_nonzero(ours != theirs[seam]))
+    return counts
+
+
+def first_divergence(golden: Sequence[RoundTrace], other: Sequence[RoundTrace]) -> Divergence | None:
+    """The earliest difference: by vector, then round, then pass, then seam in signal order."""
+    best: tuple[int, int, int, int] | None = None
+    for index, (g, o) in enumerate(zip(golden, other, strict=True)):
+        theirs = _seam_arrays(o)
+        for rank, (seam, ours) in enumerate(_seam_arrays(g).items()):
+            bad = (ours != theirs[seam]).reshape(*g.hold_cycles.shape, -1).any(axis=2)
+            if bad.any():
+                vector, p = (int(k) for k in np.unravel_index(int(bad.argmax()), bad.shape))
+                best = min(best or (vector, index, p, rank), (vector, index, p, rank))
+    if best is None:
+        return None
+    vector, index, p, rank = best
+    return _divergence(golden[index], other[index], vector=vector, index=index, p=p, seam=SEAMS[rank])
+
+
+def _divergence(g: RoundTrace, o: RoundTrace, *, vector: int, index: int, p: int, seam: str) -> Divergence:
+    ours, theirs = _seam_arrays(g)[seam][vector, p], _seam_arrays(o)[seam][vector, p]
+    at = np.unravel_index(int((ours != theirs).reshape(-1).argmax()), ours.shape)
+    column = None if seam == "cycles" else int(at[0])
+    where = g.passes[p]
+    return Divergence(
+        seam=seam,
+        vector=vector,
+        round=index,
+        row_group=where.group,
+        x_slice=where.x_slice,
+        w_slice=where.w_slice,
+        column=column,
+        golden=int(ours[at]),
+        other=int(theirs[at]),
+        cycle=_cycle(o, vector, p, seam, column),
+    )
+
+
+def _cycle(o: RoundTrace, vector: int, p: int, seam: str, column: int | None) -> int:
+    """Clock cycle of the difference on the side that has a clock."""
+    if seam in ("word_lines", "cycles") or column is None:
+        return int(o.hold_cycles[vector, p])
+    if seam == "outputs":
+        return int(o.out_cycles[vector, column])
+    phases = o.code_cycles.shape[2]
+    per_phase = -(-o.codes.shape[2] // phases)
+    return int(o.code_cycles[vector, p, column // per_phase])

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bulk harness of the co-simulation: streams whole files through the macro and logs every seam, one line an event.
+//
+//   in : +words +beats +psums (hexadecimal, one beat a line), +cells +thresholds (the die), +outs=N outputs to expect
+//   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle
+//   +watchdog=N ends the run after N cycles without an event; +waves dumps everything
+//
+// Cycle 0 is the first input beat. Sources never wait and the sink always takes, as golden/macro_ctrl.py assumes.
+
+`default_nettype none
+`timescale 1ns / 1ns
+
+module cosim #(
+`include "macro_params.vh"
+);
+
+  // Logged vectors are padded to whole bytes, so that every line is an even number of digits
+  localparam integer WL_BITS     = (ROWS * DAC_BITS + 7) / 8 * 8;
+  localparam integer TRIALS_BITS = N_ADCS * ADC_BITS * ADC_BITS;
+  localparam integer TRIAL_BITS  = (TRIALS_BITS + 7) / 8 * 8;
+  localparam integer CODES_BITS  = (N_ADCS * CODE_BITS + 7) / 8 * 8;
+  localparam integer SUMS_BITS   = (N_ADCS * ACC_BITS + 7) / 8 * 8;
+  localparam integer OUT_BITS    = (ACC_BITS + 7) / 8 * 8;
+
+  reg clk  = 1'b0;
+  reg rst_n = 1'b0;
+  always #5 clk = ~clk;
+
+  reg                            round_valid = 1'b0;
+  wire                           round_ready;
+  reg  [15:0]                    round_addr  = 16'd0;
+  reg  [31:0]                    round_data  = 32'd0;
+  reg                            in_valid    = 1'b0;
+  wire                           in_ready;
+  reg  [IN_LANES*INPUT_BITS-1:0] in_data     = 0;
+  reg                            psum_valid  = 1'b0;
+  wire                           psum_ready;
+  reg  [PSUM_BITS-1:0]           psum_data   = 0;
+  wire                           out_valid;
+  wire [ACC_BITS-1:0]            out_data;
+  wire                           out_last;
+
+  macro_sim #(
+`include "macro_params_inst.vh"
+  ) u_macro (
+    .clk_i        (clk),
+    .rst_ni       (rst_n),
+    .round_valid_i(round_valid),
+    .round_ready_o(round_ready),
+    .round_addr_i (round_addr),
+    .round_data_i (round_data),
+    .in_valid_i   (in_valid),
+    .in_ready_o   (in_ready),
+    .in_data_i    (in_data),
+    .psum_valid_i (psum_valid),
+    .psum_ready_o (psum_ready),
+    .psum_data_i  (psum_data),
+    .out_valid_o  (out_valid),
+    .out_ready_i  (1'b1),
+    .out_data_o   (out_data),
+    .out_last_o   (out_last)
+  );
+
+  // Files //
+
+  reg [8*1024-1:0] name;
+  integer          words, beats, psums, hold_log, code_log, out_log, outs, watchdog, got;
+  integer          out_count  = 0;
+  integer          quiet      = 0;
+  integer          tail       = -1;
+  reg              taken      = 1'b0;
+
+  function integer opened(input [8*1024-1:0] path, input [7:0] mode);
+    begin
+      opened = $fopen(path, mode);
+      if (opened == 0) begin
+        $display("twinor: cannot open %0s", path);
+        $finish;
+      end
+    end
+  endfunction
+
+  initial begin
+    if ($value$plusargs("words=%s", name)) words = opened(name, "r");
+    if ($value$plusargs("beats=%s", name)) beats = opened(name, "r");
+    if ($value$plusargs("psums=%s", name)) psums = opened(name, "r");
+    if (!$value$plusargs("outs=%d", outs)) outs = 0;
+    if (!$value$plusargs("watchdog=%d", watchdog)) watchdog = 100000;
+    if ($value$plusargs("log=%s", name)) begin
+      hold_log = opened({name[8*1019-1:0], ".hold"}, "w");
+      code_log = opened({name[8*1019-1:0], ".code"}, "w");
+      out_log  = opened({name[8*1019-1:0], ".out"}, "w");
+    end
+    if ($test$plusargs("waves")) begin
+      $dumpfile("cosim.fst");
+      $dumpvars(0, cosim);
+    end
+    repeat (2) @(negedge clk);
+    rst_n = 1'b1;
+    send_words;
+    next_beat;
+    next_psum;
+  end
+
+  task send_words;
+    begin
+      got         = $fscanf(words, "%h %h", round_addr, round_data);
+      round_valid = got == 2;
+      while (round_valid) begin
+        @(posedge clk);
+        taken = round_ready;
+        @(negedge clk);
+        if (taken) begin
+          got         = $fscanf(words, "%h %h", round_addr, round_data);
+          round_valid = got == 2;
+        end
+      end
+    end
+  endtask
+
+  task next_beat;
+    begin
+      got = $fscanf(beats, "%h", in_data);
+      in_valid = got == 1;
+    end
+  endtask
+
+  task next_psum;
+    begin
+      got = $fscanf(psums, "%h", psum_data);
+      psum_valid = got == 1;
+    end
+  endtask
+
+  // Sources: a beat that was taken at the rising edge is replaced at the falling edge //
+
+  reg in_taken   = 1'b0;
+  reg psum_taken = 1'b0;
+
+  always @(negedge clk) begin
+    if (in_taken) next_beat;
+    if (psum_taken) next_psum;
+  end
+
+  // Logs //
+
+  reg [31:0]              cycle  = 32'd0;
+  reg                     begun  = 1'b0;
+  reg [TRIALS_BITS-1:0]   trials = 0;
+  wire [WL_BITS-1:0]      wl     = u_macro.wl;
+  wire [TRIAL_BITS-1:0]   trial_line = trials;
+  wire [CODES_BITS-1:0]   code_line  = u_macro.u_cim_macro.code;
+  wire [SUMS_BITS-1:0]    sum_line   = u_macro.u_cim_macro.sum;
+  wire [OUT_BITS-1:0]     out_line   = {out_data};
+  wire                    code_taken = u_macro.u_cim_macro.code_valid && u_macro.u_cim_macro.code_ready;
+  wire                    in_trial   = u_macro.u_cim_macro.u_sar_adc.seq_q != 0;
+
+  always @(posedge clk) begin
+    in_taken   <= in_valid && in_ready;
+    psum_taken <= psum_valid && psum_ready;
+    if (in_valid && in_ready) begun <= 1'b1;
+    cycle <= (begun || (in_valid && in_ready)) ? cycle + 32'd1 : 32'd0;
+
+    if (u_macro.hold) $fdisplay(hold_log, "%h%h", cycle, wl);
+    if (in_trial) trials <= {trials, u_macro.trial};
+    if (code_taken) $fdisplay(code_log, "%h%h%h%h", cycle, trial_line, code_line, sum_line);
+    if (out_valid) $fdisplay(out_log, "%h%h%h", cycle, 8'd0 | out_last, out_line);
+
+    quiet <= (u_macro.hold || code_taken || out_valid || (in_valid && in_ready)) ? 0 : quiet + 1;
+    if (out_valid) out_count <= out_count + 1;
+    if (out_valid && out_count + 1 == outs) tail <= 64;
+    if (tail > 0) tail <= tail - 1;
+    if (tail == 0) begin
+      $display("twinor: done after %0d cycles", cycle);
+      $finish;
+    end
+    if (quiet > watchdog) begin
+      $display("twinor: stalled: no event for %0d cycles, %0d of %0d outputs", quiet, out_count, outs);
+      $finish;
+    end
+  end
+
+endmodule
+
+`default_nettype wire
