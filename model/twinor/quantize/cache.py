@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ def trained_digits(
     Raises:
         CorruptFile: if the cached file is damaged; it says to delete it.
         NonFinite: if training diverges; nothing is kept.
-        TwinorError: if the folder cannot be written.
+        TwinorError: if the folder cannot be written, or torch or scikit-learn are not installed.
     """
     recipe = recipe or Recipe()
     data = data_module.digits()
@@ -81,9 +81,16 @@ def content_key(data: data_module.Dataset, *, recipe: Recipe, fold: int) -> str:
 
     Returns:
         64 hexadecimal digits.
+
+    Raises:
+        TwinorError: if torch is not installed.
     """
+    try:
+        torch_version = version("torch")
+    except PackageNotFoundError as error:
+        raise TwinorError("training needs torch, which is not installed; install twinor[torch]") from error
     total = hashlib.sha256()
-    total.update(json.dumps([asdict(recipe), fold, version("torch")], sort_keys=True).encode())
+    total.update(json.dumps([asdict(recipe), fold, torch_version], sort_keys=True).encode())
     for array in (data.images, data.labels):
         total.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     sources = sorted(Path(__file__).parent.glob("*.py"))
