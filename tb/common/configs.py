@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configurations that the benches run: presets, and small macros for what no preset has."""
+
+from __future__ import annotations
+
+from twinor.config import Config, load, replace
+
+__all__ = ["EXACT", "NOR40", "OFFSET", "RAGGED", "SLICED", "TINY", "TWOS", "ids"]
+
+TINY = load("tiny")
+"""Small enough to exhaust."""
+
+NOR40 = load("nor40_int4")
+"""The default macro."""
+
+EXACT = load("nor40_int4_exact")
+"""Offset columns, bit-serial inputs, 16 row groups."""
+
+OFFSET = replace(TINY, name="tiny_offset", weight_encoding="offset")
+"""Offset columns at the size of `tiny`, with calibrated steps and two weight slices."""
+
+TWOS = replace(TINY, name="tiny_twos", weight_encoding="twos_complement", cell_bits=1)
+"""Three two's-complement bit slices; the last one counts negative."""
+
+SLICED = replace(TINY, name="tiny_sliced", weight_bits=5, adc_bits=3, settle_cycles=7)
+"""Differential pairs with two weight slices, a step of 3; settling takes longer than converting."""
+
+RAGGED = replace(
+    TINY,
+    name="tiny_ragged",
+    rows=12,
+    cols=9,
+    active_rows=5,
+    cols_per_adc=3,
+    in_lanes=3,
+    input_bits=3,
+    dac_bits=2,
+    max_rounds=3,
+    wl_cycles=2,
+)
+"""Nothing divides anything: row groups of 5 in 12 rows, 3 input bits in 2-bit slices, 3 lanes, 3 rounds."""
+
+
+def ids(config: Config) -> str:
+    """Test ids: the name of the configuration."""
+    return config.name

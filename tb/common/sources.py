@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which Verilog files and parameters a bench needs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twinor.config import Config
+
+__all__ = ["REPO", "RTL", "declared_parameters", "expected_parameters", "sources_of", "top_of"]
+
+REPO = Path(__file__).resolve().parents[2]
+RTL = REPO / "rtl"
+
+
+def top_of(block: str) -> str:
+    """The Verilog module that a bench drives: the block itself, or the macro with its behavioural array."""
+    return "macro_sim" if block == "cim_macro" else block
+
+
+def sources_of(block: str, rtl: Path) -> list[Path]:
+    """The Verilog files that a bench compiles."""
+    if block == "cim_macro":
+        names = (rtl / "rtl.f").read_text(encoding="utf-8").split()
+        return [rtl / Path(name).relative_to("rtl") for name in names] + sorted((rtl / "sim").glob("*.v"))
+    leaf = rtl / f"{block}.v"
+    return [leaf if leaf.is_file() else rtl / "sim" / f"{block}.v"]
+
+
+def declared_parameters(block: str, rtl: Path = RTL) -> list[str]:
+    """Names of the parameters that the bench's top module declares, the included header's among them."""
+    top = rtl / "sim" / "macro_sim.v" if block == "cim_macro" else sources_of(block, rtl)[0]
+    text = top.read_text(encoding="utf-8")
+    for include in re.findall(r'^`include "(macro_params\.vh)"', text, flags=re.MULTILINE):
+        text += (rtl / include).read_text(encoding="utf-8")
+    return re.findall(r"^\s*parameter\s+integer\s+(\w+)", text, flags=re.MULTILINE)
+
+
+def expected_parameters(config: Config, names: list[str]) -> dict[str, int]:
+    """What the configuration says about declared parameters; a name that it does not know is an error."""
+    known = config.parameters() | {"Q_BITS": config.current_bits + 1}
+    return {name: known[name] for name in names}

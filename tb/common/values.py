@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers on wires: strict reading, and vectors of words with word 0 in the low bits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["UnknownValue", "has_unknown", "pack", "signed", "to_int", "unpack"]
+
+
+class UnknownValue(AssertionError):
+    """A signal that a bench samples holds X or Z."""
+
+
+class Signal(Protocol):
+    """What is needed of a cocotb handle: its value, and what the value prints as."""
+
+    @property
+    def value(self) -> object:
+        """Value whose `str` has one character per bit, the most significant first."""
+
+
+def has_unknown(signal: Signal) -> bool:
+    """True if any bit is neither 0 nor 1."""
+    return not set(str(signal.value)) <= {"0", "1"}
+
+
+def to_int(signal: Signal) -> int:
+    """The unsigned value of a signal.
+
+    Raises:
+        UnknownValue: a bit is X or Z; it is never taken for 0.
+    """
+    text = str(signal.value)
+    if not set(text) <= {"0", "1"}:
+        raise UnknownValue(f"{getattr(signal, '_name', 'signal')} = {text}: expected 0 and 1 only")
+    return int(text, 2)
+
+
+def signed(value: int, width: int) -> int:
+    """Two's complement of an unsigned value.
+
+    Example:
+        >>> signed(0b110, 3), signed(0b010, 3)
+        (-2, 2)
+    """
+    return value - (1 << width) if value >> (width - 1) & 1 else value
+
+
+def pack(words: Iterable[int], width: int) -> int:
+    """One vector from words, word 0 in the low bits; negative words in two's complement.
+
+    Example:
+        >>> hex(pack([1, 2, -1], 4))
+        '0xf21'
+    """
+    mask = (1 << width) - 1
+    return sum((int(word) & mask) << n * width for n, word in enumerate(words))
+
+
+def unpack(vector: int, width: int, count: int) -> list[int]:
+    """The words of one vector, unsigned: the inverse of `pack`.
+
+    Example:
+        >>> unpack(0xF21, 4, 3)
+        [1, 2, 15]
+    """
+    mask = (1 << width) - 1
+    return [vector >> n * width & mask for n in range(count)]

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of rtl/shift_add.v: `golden.shift_add.accumulate` is the model of every accumulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import cocotb
+import numpy as np
+from twinor.golden import shift_add
+from twinor.rounds import Pass, Start, step_code
+
+from tb.common import bench
+from tb.common.checker import Checker
+from tb.common.stream import StreamSource, never, pauses
+from tb.common.values import pack, signed, to_int, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from twinor.config import Config
+
+PINS = (
+    *("code_valid_i", "phase_i", "first_i", "keep_i", "psum_i", "final_i", "step_shift_i", "step_three_i"),
+    *("slice_shift_i", "negate_i", "offset_i", "x_shift_i", "wl_sum_i", "psum_want_i", "psum_lanes_i"),
+)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One pass of a round: its codes int16[phases, n_adcs] and word-line sum."""
+
+    p: Pass
+    step: int
+    codes: NDArray[np.int16]
+    word_line_sum: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """One round: its start and passes, whether its sums leave, partial sums int64[phases, n_adcs] or None."""
+
+    start: Start
+    turns: list[Turn]
+    final: bool
+    lanes: int
+    psums: NDArray[np.int64] | None = None
+
+
+class SumSink(bench.Agent):
+    """Takes sums, or not: back-pressure. Sums that wait must not change."""
+
+    def __init__(self, dut: Any, cfg: Config, busy: Iterator[bool]) -> None:
+        """Attach to sum_*."""
+        self.dut, self.cfg, self.busy = dut, cfg, busy
+        self.check: Checker[list[int]] = Checker("sums")
+        self.taking = False
+        self.lanes = cfg.n_adcs
+        self.waiting: list[int] | None = None
+
+    def reset(self) -> None:
+        """Forget sums that wait."""
+        self.waiting = None
+
+    def drive(self) -> None:
+        """Accept, unless busy."""
+        self.taking = not next(self.busy)
+        self.dut.sum_ready_i.value = int(self.taking)
+
+    def sample(self) -> None:
+        """See whether sums leave."""
+        if not to_int(self.dut.sum_valid_o):
+            assert self.waiting is None, f"sums withdrawn at {bench.now()}"
+            return
+        words = unpack(to_int(self.dut.sum_o), self.cfg.acc_bits, self.cfg.n_adcs)
+        sums = [signed(word, self.cfg.acc_bits) for word in words[: self.lanes]]
+        assert self.waiting in (None, sums), f"waiting sums {self.waiting} became {sums} at {bench.now()}"
+        self.waiting = None if self.taking else sums
+        if self.taking:
+            self.check.got(sums, time=bench.now())
+
+
+class ShiftAdd(bench.Bench):
+    """Code driver, partial-sum source and sink; `acc` is the model's state, int64[phases, n_adcs]."""
+
+    def __init__(self, dut: Any, rng: np.random.Generator, *, idle: float = 0.0, busy: float = 0.0) -> None:
+        """Wire everything; `idle` for codes and partial sums, `busy` for the sink."""
+        self.cfg = cfg = bench.config()
+        self.rng, self.idle = rng, idle
+        self.source = StreamSource(dut, "psum", {"data_i": cfg.psum_bits}, idle=pauses(rng, idle))
+        self.sink = SumSink(dut, cfg, pauses(rng, busy) if busy else never())
+        self.acc = np.zeros((cfg.cols_per_adc, cfg.n_adcs), dtype=np.int64)
+        super().__init__(dut, self.source, self.sink)
+
+    async def start(self) -> None:
+        """Reset with every input at rest."""
+        await self.reset(psum_data_i=0, code_i=0, **dict.fromkeys(PINS, 0))
+
+    async def run_round(self, work: Work) -> None:
+        """Model and device side by side."""
+        phases = work.turns[0].codes.shape[0]
+        if work.psums is not None:
+            beats = work.psums.reshape(-1)[: (phases - 1) * self.cfg.n_adcs + work.lanes]
+            self.source.send({"data_i": int(value) % (1 << self.cfg.psum_bits)} for value in beats)
+            self.acc[:phases] = work.psums
+        elif work.start is Start.ZERO:
+            self.acc[:phases] = 0
+        for n, turn in enumerate(work.turns):
+            final = work.final and n == len(work.turns) - 1
+            total = np.full(phases, turn.word_line_sum)
+            acc = self.acc[:phases]
+            self.acc[:phases] = shift_add.accumulate(
+                self.cfg, acc, turn.codes, total, p=turn.p, step=turn.step
+            )
+            for phase in range(phases):
+                await self.codes(work, turn, phase, first=n == 0, final=final, last_phase=phase == phases - 1)
+
+    async def codes(
+        self, work: Work, turn: Turn, phase: int, *, first: bool, final: bool, last_phase: bool
+    ) -> None:
+        """Offer the codes of one phase until they are taken; partial sums may come before."""
+        cfg, p, dut = self.cfg, turn.p, self.dut
+        step, psum = step_code(turn.step), work.psums is not None
+        pins = {
+            "phase_i": phase,
+            "first_i": int(first),
+            "keep_i": int(work.start is Start.LAST),
+            "psum_i": int(psum),
+            "final_i": int(final),
+            "step_shift_i": step >> 1,
+            "step_three_i": step & 1,
+            "slice_shift_i": p.x_slice * cfg.dac_bits + p.w_slice * cfg.cell_bits,
+            "negate_i": int(cfg.weight_encoding == "twos_complement" and p.w_slice == cfg.w_slices - 1),
+            "offset_i": int(cfg.weight_encoding == "offset" and p.w_slice == 0),
+            "x_shift_i": p.x_slice * cfg.dac_bits,
+            "wl_sum_i": turn.word_line_sum,
+            "psum_want_i": int(first and psum),
+            "psum_lanes_i": work.lanes if last_phase else cfg.n_adcs,
+            "code_i": pack(turn.codes[phase].tolist(), cfg.code_bits),
+        }
+        for name, value in pins.items():
+            getattr(dut, name).value = value
+        self.sink.lanes = pins["psum_lanes_i"]
+        if final:
+            self.sink.check.expect(self.acc[phase, : self.sink.lanes].tolist())
+        while self.rng.random() < self.idle:
+            await self.cycle()
+        dut.code_valid_i.value = 1
+        waits = final or (first and psum)
+        while not await self.cycle("code_ready_o"):
+            assert waits, f"codes that need nothing else were not taken at {bench.now()}"
+        dut.code_valid_i.value = 0
+        dut.psum_want_i.value = 0
+
+    async def finish(self) -> None:
+        """Nothing may be left."""
+        await self.cycle()
+        assert self.source.empty, "partial sums left over"
+        self.sink.check.finish()
+        cocotb.log.info("%d phases of sums compared", self.sink.check.compared)
+
+
+def every_code(cfg: Config, rng: np.random.Generator) -> Iterator[Work]:
+    """Every code with every step, input slice and weight slice, from zero and out at once."""
+    codes = np.arange(cfg.code_min, cfg.code_max + 1, dtype=np.int16)
+    lanes = np.resize(codes, (-(-codes.size // cfg.n_adcs), cfg.n_adcs))
+    for step, i, j in product(cfg.steps, range(cfg.x_slices), range(cfg.w_slices)):
+        for n in range(0, len(lanes), cfg.cols_per_adc):
+            total = int(rng.integers(0, most_word_lines(cfg) + 1))
+            turn = Turn(Pass(0, i, j), step, lanes[n : n + cfg.cols_per_adc], total)
+            yield Work(Start.ZERO, [turn], final=True, lanes=cfg.n_adcs)
+
+
+def most_word_lines(cfg: Config) -> int:
+    """Largest sum of the word-line codes of a row group."""
+    return cfg.active_rows * ((1 << cfg.dac_bits) - 1)
+
+
+def random_rounds(cfg: Config, rng: np.random.Generator, count: int) -> Iterator[Work]:
+    """Chains of rounds of one width: any start, some of the passes, ends that hold or leave."""
+    groups = range(-(-cfg.rows // cfg.active_rows))
+    all_passes = [Pass(*p) for p in product(groups, range(cfg.x_slices), range(cfg.w_slices))]
+    while count > 0:
+        phases, lanes = int(rng.integers(1, cfg.cols_per_adc + 1)), int(rng.integers(1, cfg.n_adcs + 1))
+        for n in range(int(rng.integers(1, cfg.max_rounds + 1))):
+            start = Start(rng.choice([Start.ZERO, Start.PSUM] if n == 0 else list(Start)))
+            turns = [
+                Turn(
+                    all_passes[k],
+                    int(rng.choice(cfg.steps)),
+                    rng.integers(cfg.code_min, cfg.code_max + 1, (phases, cfg.n_adcs)).astype(np.int16),
+                    int(rng.integers(0, most_word_lines(cfg) + 1)),
+                )
+                for k in rng.permutation(len(all_passes))[: int(rng.integers(1, 5))]
+            ]
+            limit = 1 << (cfg.psum_bits - 1)
+            psums = rng.integers(-limit, limit, (phases, cfg.n_adcs)) if start is Start.PSUM else None
+            yield Work(start, turns, final=bool(rng.random() < 0.6), lanes=lanes, psums=psums)
+            count -= 1
+
+
+def longest_chain(cfg: Config, *, up: bool) -> Iterator[Work]:
+    """The chain that goes furthest: an extreme partial sum, then every pass of every round at its extreme."""
+    limit, top = 1 << (cfg.psum_bits - 1), most_word_lines(cfg)
+    groups = range(-(-cfg.rows // cfg.active_rows))
+    for n in range(cfg.max_rounds):
+        turns = []
+        for g, i, j in product(groups, range(cfg.x_slices), range(cfg.w_slices)):
+            negative = cfg.weight_encoding == "twos_complement" and j == cfg.w_slices - 1
+            code = cfg.code_max if up != negative else cfg.code_min
+            codes = np.full((cfg.cols_per_adc, cfg.n_adcs), code, dtype=np.int16)
+            turns.append(Turn(Pass(g, i, j), cfg.steps[-1], codes, 0 if up else top))
+        psums = np.full((cfg.cols_per_adc, cfg.n_adcs), limit - 1 if up else -limit) if n == 0 else None
+        start = Start.LAST if n else Start.PSUM
+        yield Work(start, turns, final=n == cfg.max_rounds - 1, lanes=cfg.n_adcs, psums=psums)
+
+
+@cocotb.test
+async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
+    """Every parameter of the elaborated block is what the configuration says."""
+    bench.parameters_equal_configuration(dut, "shift_add")
+
+
+@cocotb.test
+async def every_code_step_and_slice_weighs_as_in_golden(dut: Any) -> None:
+    """Exhaustive under every configuration: code, step, input slice, weight slice; random word-line sums."""
+    rng = bench.generator("codes")
+    adder = ShiftAdd(dut, rng)
+    await adder.start()
+    for work in every_code(adder.cfg, rng):
+        await adder.run_round(work)
+    await adder.finish()
+
+
+@cocotb.test
+async def rounds_of_any_start_match_golden_at_full_rate(dut: Any) -> None:
+    """Zero, last and partial-sum starts, holds between, some lanes or all; nobody waits."""
+    rng = bench.generator("full rate")
+    adder = ShiftAdd(dut, rng)
+    await adder.start()
+    for work in random_rounds(adder.cfg, rng, 60):
+        await adder.run_round(work)
+    await adder.finish()
+
+
+@cocotb.test
+async def rounds_of_any_start_match_golden_under_random_traffic(dut: Any) -> None:
+    """The same with late codes, late partial sums and back-pressure on the sums."""
+    rng = bench.generator("traffic")
+    adder = ShiftAdd(dut, rng, idle=0.4, busy=0.5)
+    await adder.start()
+    for work in random_rounds(adder.cfg, rng, 60):
+        await adder.run_round(work)
+    await adder.finish()
+
+
+@cocotb.test
+async def the_longest_chain_does_not_overflow(dut: Any) -> None:
+    """Extreme partial sum, codes, steps and word-line sums, both signs: what acc_bits is proven for."""
+    adder = ShiftAdd(dut, bench.generator("longest"))
+    await adder.start()
+    for up in (True, False):
+        for work in longest_chain(adder.cfg, up=up):
+            await adder.run_round(work)
+        assert abs(int(adder.acc[0, 0])) < 1 << (adder.cfg.acc_bits - 1)
+    await adder.finish()
+
+
+@cocotb.test
+async def reset_drops_partial_sums_that_wait(dut: Any) -> None:
+    """A reset with some lanes' partial sums in: the next round collects all of its own."""
+    rng = bench.generator("reset")
+    adder = ShiftAdd(dut, rng)
+    await adder.start()
+    adder.source.send([{"data_i": 1}])
+    dut.psum_want_i.value, dut.psum_lanes_i.value = 1, adder.cfg.n_adcs
+    await adder.cycle()
+    await adder.cycle()
+    await adder.start()
+    for work in random_rounds(adder.cfg, rng, 10):
+        await adder.run_round(work)
+    await adder.finish()

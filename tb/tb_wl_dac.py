@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of rtl/wl_dac.v: `golden.wl_dac` is the model of the word lines and of their sum."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import cocotb
+import numpy as np
+from twinor.golden import wl_dac
+from twinor.rounds import Round, passes
+
+from tb.common import bench
+from tb.common.checker import Checker
+from tb.common.stream import StreamSource, pauses
+from tb.common.values import pack, to_int, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from twinor.config import Config
+
+EXHAUST_ROWS = 16
+"""Up to this many word lines every region is driven, and every word of the first group's activations."""
+
+INPUTS = (
+    "load_en_i",
+    "load_base_i",
+    "load_count_i",
+    "swap_i",
+    "drive_i",
+    "wl_on_i",
+    "slice_i",
+    "row_first_i",
+)
+Lines = tuple[tuple[int, ...], int]
+"""Word-line codes and their sum."""
+
+
+class Monitor(bench.Agent):
+    """Compares the word lines in every cycle: they change at an edge with drive_i high, never else."""
+
+    def __init__(self, dut: Any, cfg: Config) -> None:
+        """Watch from the first drive on."""
+        self.dut, self.cfg = dut, cfg
+        self.check: Checker[Lines] = Checker("word lines")
+        self.now: Lines = ((0,) * cfg.rows, 0)
+
+    def reset(self) -> None:
+        """A reset turns all word lines off."""
+        self.now = ((0,) * self.cfg.rows, 0)
+
+    def sample(self) -> None:
+        """See one cycle."""
+        codes = tuple(unpack(to_int(self.dut.wl_o), self.cfg.dac_bits, self.cfg.rows))
+        self.check.expect(self.now)
+        self.check.got((codes, to_int(self.dut.wl_sum_o)), time=bench.now())
+
+
+class WlDac(bench.Bench):
+    """Stream source, monitor and the sequencer's part."""
+
+    def __init__(self, dut: Any, rng: np.random.Generator, *, idle: float) -> None:
+        """Wire everything; `idle` is the share of cycles in which the source offers nothing."""
+        self.cfg = cfg = bench.config()
+        self.rng = rng
+        self.source = StreamSource(
+            dut, "in", {"data_i": cfg.in_lanes * cfg.input_bits}, idle=pauses(rng, idle)
+        )
+        self.monitor = Monitor(dut, cfg)
+        super().__init__(dut, self.source, self.monitor)
+
+    async def start(self) -> None:
+        """Reset with every control at rest."""
+        await self.reset(row_num_i=1, in_data_i=0, **dict.fromkeys(INPUTS, 0))
+
+    def offer(self, rnd: Round, x: NDArray[np.integer]) -> None:
+        """Queue the beats of one vector; lanes beyond its rows hold garbage."""
+        lanes, bits = self.cfg.in_lanes, self.cfg.input_bits
+        padded = self.rng.integers(0, 1 << bits, -(-rnd.row_count // lanes) * lanes)
+        padded[: rnd.row_count] = x
+        self.source.send({"data_i": pack(beat.tolist(), bits)} for beat in padded.reshape(-1, lanes))
+
+    async def load(self, rnd: Round) -> None:
+        """Load the vector that was offered; the enable may drop between beats."""
+        self.dut.load_base_i.value, self.dut.load_count_i.value = rnd.row_base, rnd.row_count
+        beats, start = -(-rnd.row_count // self.cfg.in_lanes), self.source.sent
+        while not self.read("loaded_o"):
+            taken = self.source.sent - start
+            assert self.read("loading_o") == int(0 < taken < beats), (
+                f"loading_o after {taken} of {beats} beats"
+            )
+            self.dut.load_en_i.value = int(self.rng.random() < 0.8)
+            await self.cycle()
+        assert self.source.sent - start == beats, (
+            f"loaded_o after {self.source.sent - start} of {beats} beats"
+        )
+        assert not self.read("in_ready_o"), "a full shadow latch takes no beat"
+
+    async def drive(
+        self, rnd: Round, x: NDArray[np.integer], order: list[tuple[int, int]], *, first: bool
+    ) -> None:
+        """Drive passes (group, slice) of a vector; the first one may come with the swap."""
+        for n, (group, x_slice) in enumerate(order):
+            row_first = rnd.row_base + group * self.cfg.active_rows
+            row_num = min(self.cfg.active_rows, rnd.row_base + rnd.row_count - row_first)
+            on = int(self.rng.random() < 0.9)
+            pins = {"drive_i": 1, "swap_i": int(first and n == 0), "slice_i": x_slice, "wl_on_i": on}
+            self.set(pins | {"row_first_i": row_first, "row_num_i": row_num})
+            lines = wl_dac.word_lines(self.cfg, rnd, x[None], group=group, x_slice=x_slice) * on
+            await self.cycle()
+            total = int(wl_dac.word_line_sum(lines)[0]) if self.cfg.weight_encoding == "offset" else 0
+            self.monitor.now = (tuple(lines[0].tolist()), total)
+            for _ in range(int(self.rng.integers(0, 3))):  # controls without drive_i move nothing
+                self.set({"drive_i": 0, "swap_i": 0, "slice_i": 0, "wl_on_i": int(self.rng.integers(2))})
+                await self.cycle()
+        self.set({"drive_i": 0, "swap_i": 0})
+
+    def set(self, pins: dict[str, int]) -> None:
+        """Set inputs by name."""
+        for name, value in pins.items():
+            getattr(self.dut, name).value = value
+
+    async def run_all(self, vectors: Iterator[tuple[Round, NDArray[np.integer]]]) -> None:
+        """Vector after vector: while one is driven pass by pass, the shadow latches load the next one."""
+        await self.start()
+        for rnd, x in vectors:
+            self.offer(rnd, x)
+            await self.load(rnd)
+            order = [(p.group, p.x_slice) for p in passes(self.cfg, rnd) if p.w_slice == 0]
+            again = [order[k] for k in self.rng.integers(0, len(order), 2)]  # any pass, any time
+            await self.drive(rnd, x, order + again, first=True)
+        await self.cycle()
+        assert self.source.empty
+        self.monitor.check.finish()
+        cocotb.log.info("%d cycles compared", self.monitor.check.compared)
+
+
+def plan(cfg: Config, base: int, count: int) -> Round:
+    """A round of a region, with every input slice."""
+    steps = ((1,) * cfg.w_slices,) * cfg.x_slices
+    return Round(row_base=base, row_count=count, col_base=0, col_count=1, steps=steps)
+
+
+def regions(cfg: Config, rng: np.random.Generator) -> Iterator[tuple[Round, NDArray[np.integer]]]:
+    """Every region of a small macro and every value on every row of it; a sample of regions elsewhere."""
+    top = 1 << cfg.input_bits
+    spans = [(b, n) for b in range(0, cfg.rows, cfg.in_lanes) for n in range(1, cfg.rows - b + 1)]
+    if cfg.rows > EXHAUST_ROWS:
+        spans = [
+            (0, cfg.rows),
+            (cfg.rows - cfg.in_lanes, 1),
+            *(spans[k] for k in rng.integers(0, len(spans), 10)),
+        ]
+    for (base, count), turn in product(spans, range(min(top, 4))):
+        yield plan(cfg, base, count), (np.arange(count) + turn * (top // min(top, 4)) + base) % top
+    if cfg.rows <= EXHAUST_ROWS:
+        rows = min(4, cfg.active_rows)
+        for word in range(1 << cfg.input_bits * rows) if cfg.input_bits * rows <= 8 else ():
+            yield plan(cfg, cfg.in_lanes, rows), np.array(unpack(word, cfg.input_bits, rows))
+
+
+@cocotb.test
+async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
+    """Every parameter of the elaborated block is what the configuration says."""
+    bench.parameters_equal_configuration(dut, "wl_dac")
+
+
+@cocotb.test
+async def word_lines_match_golden_in_every_region(dut: Any) -> None:
+    """Every region and value at `tiny`: codes of every pass and their sum; garbage in idle lanes."""
+    rng = bench.generator("regions")
+    dac = WlDac(dut, rng, idle=0.0)
+    await dac.run_all(regions(dac.cfg, rng))
+
+
+@cocotb.test
+async def word_lines_match_golden_with_an_idle_source(dut: Any) -> None:
+    """Random regions and activations; beats come with gaps, the enable drops between them."""
+    rng = bench.generator("idle")
+    dac = WlDac(dut, rng, idle=0.6)
+    cfg = dac.cfg
+
+    def vectors() -> Iterator[tuple[Round, NDArray[np.integer]]]:
+        for _ in range(20 if cfg.rows <= EXHAUST_ROWS else 6):
+            base = int(rng.integers(0, cfg.rows // cfg.in_lanes)) * cfg.in_lanes
+            rnd = plan(cfg, base, int(rng.integers(1, cfg.rows - base + 1)))
+            yield rnd, rng.integers(0, 1 << cfg.input_bits, rnd.row_count)
+
+    await dac.run_all(vectors())
+
+
+@cocotb.test
+async def the_next_vector_loads_while_one_is_driven(dut: Any) -> None:
+    """Beats of the next vector go into the shadow latches alone; the swap brings them in one cycle."""
+    rng = bench.generator("shadow")
+    dac = WlDac(dut, rng, idle=0.3)
+    cfg = dac.cfg
+    await dac.start()
+    rnd = plan(cfg, 0, cfg.rows)
+    order = [(p.group, p.x_slice) for p in passes(cfg, rnd) if p.w_slice == 0]
+    x = rng.integers(0, 1 << cfg.input_bits, (4, cfg.rows))
+    dac.set({"load_count_i": cfg.rows, "load_en_i": 1})
+    dac.offer(rnd, x[0])
+    await dac.run(lambda: bool(dac.read("loaded_o")), limit=20 * cfg.rows)
+    for now, after in zip(x, [*x[1:], None], strict=True):
+        if after is not None:
+            dac.offer(rnd, after)
+        await dac.drive(rnd, now, order[:1], first=True)
+        while after is not None and not dac.read("loaded_o"):
+            await dac.drive(rnd, now, [order[int(rng.integers(len(order)))]], first=False)
+        await dac.drive(rnd, now, order, first=False)
+    await dac.cycle()
+    dac.monitor.check.finish()
+
+
+@cocotb.test
+async def reset_turns_word_lines_off_and_drops_a_vector_half_loaded(dut: Any) -> None:
+    """A reset in the middle of loading and driving: all lines off, then a whole run matches."""
+    rng = bench.generator("reset")
+    dac = WlDac(dut, rng, idle=0.0)
+    await dac.run_all(iter([(plan(dac.cfg, 0, dac.cfg.rows), np.full(dac.cfg.rows, 1))]))
+    dac.offer(plan(dac.cfg, 0, dac.cfg.rows), np.full(dac.cfg.rows, 1))
+    dac.set({"load_en_i": 1, "load_count_i": dac.cfg.rows})
+    await dac.cycle()
+    assert dac.read("loading_o"), "a vector is half in"
+    dut.rst_ni.value = 0
+    await bench.settle()
+    assert not any(dac.read(name) for name in ("wl_o", "loading_o", "loaded_o"))
+    await dac.run_all(regions(dac.cfg, rng))

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SAR ADC: laws of the golden search, and the bench of the Verilog."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twinor.config import Config
+from twinor.die import ideal_thresholds, sample_die
+from twinor.golden import sar_adc
+
+from tb.common.configs import EXACT, NOR40, SLICED, TINY, ids
+from tb.common.runner import run_bench
+
+
+def unit(config: Config) -> int:
+    """One array unit in column quantities."""
+    return 1 << 2 * config.frac_bits
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT], ids=ids)
+def test_ideal_conversion_rounds_half_up_and_clips(config: Config) -> None:
+    q = np.arange(-40 * unit(config), 40 * unit(config), unit(config) // 8)[:, None]
+    for step in config.steps:
+        codes, _ = sar_adc.convert(config, q, ideal_thresholds(config)[:1], step=step)
+        lsb = 2 * step * unit(config)
+        half_up = (2 * q + lsb // 2) // lsb  # floor(q / step + 1/2), in integers
+        assert np.array_equal(codes, np.clip(half_up, config.code_min, config.code_max))
+
+
+@pytest.mark.fast
+def test_hand_computed_codes_at_and_beside_a_threshold() -> None:
+    tie = 3 * unit(TINY) // 2  # 1.5 units: the tie between codes 1 and 2
+    q = np.array([[tie - 1], [tie], [-tie], [-tie - 1]])
+    codes, trials = sar_adc.convert(TINY, q, ideal_thresholds(TINY)[:1], step=1)
+    assert codes[:, 0].tolist() == [1, 2, -1, -2]
+    assert trials[:, 0].tolist() == [[8, 12, 10, 9], [8, 12, 10, 11], [8, 4, 6, 7], [8, 4, 6, 7]]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT], ids=ids)
+def test_code_counts_the_thresholds_passed_if_the_table_is_monotone(config: Config) -> None:
+    rng = np.random.default_rng(1)
+    cells = np.zeros((1, config.rows, config.bit_lines), dtype=np.uint8)
+    for seed in range(5):
+        table = np.sort(sample_die(config, cells, seed=seed).threshold[0], axis=1)
+        span = unit(config) << config.adc_bits
+        q = rng.integers(-span, span, (200, config.n_adcs)) * 3
+        codes, _ = sar_adc.convert(config, q, table, step=3)
+        passed = (q[..., None] >= table[:, 1:].astype(np.int64) * 3).sum(axis=-1)
+        assert np.array_equal(codes, passed + config.code_min)
+
+
+@pytest.mark.fast
+def test_the_path_decides_if_the_table_is_not_monotone() -> None:
+    table = ideal_thresholds(TINY)[:1]
+    table[0, 12] = 100 * unit(TINY)  # trial 12 never passes, so codes 4 .. 7 cannot come out
+    codes, trials = sar_adc.convert(TINY, np.array([[7 * unit(TINY)]]), table, step=1)
+    assert codes.tolist() == [[3]] and trials.tolist() == [[[8, 12, 10, 11]]]
+
+
+@pytest.mark.fast
+def test_columns_share_adcs_round_robin() -> None:
+    assert sar_adc.adc_of_column(NOR40, np.arange(10)).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, SLICED], ids=ids)
+def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
+    run_bench("sar_adc", config, tmp_path)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Word-line DACs: laws of the golden slicing, and the bench of the Verilog."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twinor.config import Config
+from twinor.golden import wl_dac
+from twinor.rounds import Round, passes
+
+from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, TINY, ids
+from tb.common.runner import run_bench
+
+
+def full(config: Config, base: int, count: int) -> Round:
+    """A round of a region with every input slice."""
+    steps = ((1,) * config.w_slices,) * config.x_slices
+    return Round(row_base=base, row_count=count, col_base=0, col_count=1, steps=steps)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED], ids=ids)
+def test_slices_and_groups_put_the_activations_together_again(config: Config) -> None:
+    rng = np.random.default_rng(2)
+    for base, count in ((0, config.rows), (config.in_lanes, config.rows - config.in_lanes), (0, 1)):
+        rnd = full(config, base, count)
+        x = rng.integers(0, 1 << config.input_bits, (5, count))
+        whole = np.zeros((5, config.rows), dtype=np.int64)
+        for p in passes(config, rnd):
+            if p.w_slice == 0:
+                lines = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
+                assert np.count_nonzero(lines.any(axis=0)) <= config.active_rows
+                whole += lines.astype(np.int64) << p.x_slice * config.dac_bits
+        assert np.array_equal(whole[:, base : base + count], x)
+        assert not whole[:, :base].any() and not whole[:, base + count :].any()
+
+
+@pytest.mark.fast
+def test_hand_computed_word_lines_and_their_sum() -> None:
+    rnd = full(TINY, 2, 5)  # rows 2 .. 6: group 0 drives 2 .. 5, group 1 drives 6
+    x = np.array([[1, 2, 3, 0, 2]])
+    got = [wl_dac.word_lines(TINY, rnd, x, group=g, x_slice=i)[0].tolist() for g in (0, 1) for i in (0, 1)]
+    assert got == [
+        [0, 0, 1, 0, 1, 0, 0, 0],
+        [0, 0, 0, 1, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 1, 0],
+    ]
+    assert wl_dac.word_line_sum(np.array(got, dtype=np.uint8)).tolist() == [2, 2, 0, 1]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("bad", [-1, 4])
+def test_activations_out_of_range_are_refused(bad: int) -> None:
+    with pytest.raises(ValueError, match="do not fit 2 unsigned bits"):
+        wl_dac.word_lines(TINY, full(TINY, 0, 1), np.array([[bad]]), group=0, x_slice=0)
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, RAGGED], ids=ids)
+def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
+    run_bench("wl_dac", config, tmp_path)
