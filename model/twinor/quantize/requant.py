@@ -20,6 +20,7 @@ __all__ = [
     "ADD_MAX",
     "MULT_MAX",
     "SHIFT_MAX",
+    "SLOPE_MAX",
     "IntegerRule",
     "integer_rule",
     "logits_rule",
@@ -29,6 +30,8 @@ __all__ = [
 MULT_MAX = 2**15 - 1
 ADD_MAX = 2**31 - 1
 SHIFT_MAX = 31
+SLOPE_MAX = MULT_MAX / 2**13
+"""Steepest rule in output codes per count; so the shift is 13 or more, and a slope of 0.01 has 6 bits."""
 LOGIT_MAX = 2**19 - 1
 
 
@@ -67,9 +70,9 @@ class IntegerRule(NamedTuple):
 def integer_rule(scale: Tensor, offset: Tensor, *, acc_max: int, lo: int, hi: int) -> IntegerRule:
     """Find the integer rule nearest to a real one, with the largest shift that fits the registers.
 
-    A channel that is constant, or steeper than the whole output range per count, must not cost the others
-    their precision: its offset is limited to what an accumulator can reach, its slope to `hi - lo + 1`
-    around the middle of the range.
+    One shift serves all channels, so a dead one (constant, or with no variance to divide by) must not cost
+    the others their precision: its offset is limited to what an accumulator can reach, its slope to almost
+    four codes per count, around the middle of the output range.
 
     Args:
         scale: float64[C], of either sign (negative gamma) or zero (dead channel).
@@ -87,7 +90,7 @@ def integer_rule(scale: Tensor, offset: Tensor, *, acc_max: int, lo: int, hi: in
         (24576, 16384, 15)
     """
     scale, offset = scale.detach().double(), offset.detach().double()
-    slope = scale.clamp(lo - hi - 1, hi - lo + 1)
+    slope = scale.clamp(-SLOPE_MAX, SLOPE_MAX)
     middle = (hi + lo) / 2
     offset = torch.where(slope == scale, offset, middle - (middle - offset) * slope / scale)
     reach = slope.abs() * acc_max + 1
