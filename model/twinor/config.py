@@ -225,8 +225,8 @@ class Config:
 
     @property
     def current_bits(self) -> int:
-        """Bits of one bit-line current in the behavioural array, with headroom for variation."""
-        return self.column_max.bit_length() + 2 * self.frac_bits + 1
+        """Bits of one bit-line current in the behavioural array: headroom for twice the ideal, whole bytes."""
+        return -(-(self.column_max.bit_length() + 2 * self.frac_bits + 1) // 8) * 8
 
     @property
     def conversion_cycles(self) -> int:

@@ -10,26 +10,25 @@ A die carries as many macros as a network needs. Every engine reads the same thr
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twinor.errors import CorruptFile
+from twinor.store import read_archive, write_archive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from twinor.config import Config
 
 __all__ = ["Die", "ideal_die", "ideal_thresholds", "load_die", "sample_die", "save_die"]
 
-FORMAT = "twinor-die-1"
+TABLES = ("strength", "drive", "threshold")
+REMEDY = "sample it again with `twinor die`"
 NEVER = np.iinfo(np.int32).min
 """Threshold of trial 0, which the search never makes."""
 
@@ -137,44 +136,34 @@ def _varied_thresholds(config: Config, rng: np.random.Generator) -> NDArray[np.i
 
 
 def save_die(path: Path, die: Die) -> None:
-    """Write a die as one `.npz` file, whole or not at all."""
-    header = json.dumps({"format": FORMAT, "config": die.config_digest, "seed": die.seed})
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, header=np.array(header), strength=die.strength, drive=die.drive, threshold=die.threshold
-    )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
+    """Write a die as one file, whole or not at all.
+
+    Raises:
+        TwinorError: the file cannot be written.
+    """
+    header = {"config": die.config_digest, "seed": die.seed}
+    tables = {name: getattr(die, name) for name in TABLES}
+    write_archive(path, kind="die", header=header, arrays=tables)
 
 
 def load_die(path: Path, config: Config, *, macros: int) -> Die:
     """Read a die and check it against the macro that is to use it.
 
     Raises:
-        CorruptFile: missing, damaged, made for another configuration, or of the wrong shape.
+        CorruptFile: missing, damaged, made for another configuration, or of the wrong shape or range.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            header = json.loads(str(data["header"]))
-            tables = {key: data[key] for key in ("strength", "drive", "threshold")}
-    except FileNotFoundError:
-        raise CorruptFile(f"no die file {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CorruptFile(f"{path}: not a die file ({error}); sample it again") from None
-    if header.get("format") != FORMAT:
-        raise CorruptFile(f"{path}: format {header.get('format')!r}, expected {FORMAT!r}")
+    header, tables = read_archive(path, kind="die", remedy=REMEDY)
     if header.get("config") != config.digest():
-        raise CorruptFile(f"{path}: made for another configuration than preset {config.name}; sample it again")
+        raise CorruptFile(f"{path} was made for another configuration than preset {config.name}; {REMEDY}")
     shapes = {
         "strength": (macros, config.rows, config.bit_lines),
         "drive": (macros, config.rows, 1 << config.dac_bits),
         "threshold": (macros, config.n_adcs, 1 << config.adc_bits),
     }
-    for key, shape in shapes.items():
-        if tables[key].shape != shape or tables[key].dtype != np.int32:
-            raise CorruptFile(f"{path}: {key} is {tables[key].dtype}{tables[key].shape}, expected int32{shape}")
+    for name, shape in shapes.items():
+        table = tables.get(name, np.zeros(0))
+        if table.shape != shape or table.dtype != np.int32:
+            raise CorruptFile(f"{path}: {name} is {table.dtype}{table.shape}, expected int32{shape}; {REMEDY}")
     if tables["strength"].min() < 0 or np.any(tables["drive"][:, :, 0]):
-        raise CorruptFile(f"{path}: a cell strength is negative or word-line code 0 drives a cell")
-    return Die(config_digest=header["config"], seed=header["seed"], **tables)
+        raise CorruptFile(f"{path}: a cell strength is negative, or word-line code 0 drives a cell; {REMEDY}")
+    return Die(config_digest=header["config"], seed=header["seed"], **{name: tables[name] for name in TABLES})

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
     from twinor.die import Die
-    from twinor.network import IntegerNetwork, Layer
+    from twinor.network import IntegerNetwork, Layer, WeightLayer
     from twinor.place import PlacedChain, PlacedLayer, Placement
 
     Inputs = Sequence[NDArray[np.integer]]
     RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, NDArray[np.integer] | None], NDArray[np.int64]]
 
-__all__ = ["BACKENDS", "chain_runner", "forward", "im2col", "max_pool"]
+__all__ = ["BACKENDS", "chain_runner", "forward", "host_layer", "im2col", "layer_vectors", "max_pool", "run_layer"]
 
 BACKENDS = ("golden", "fast")
 """Engines that run in this process; the Verilog runs through `twinor.cosim`."""
@@ -82,20 +82,28 @@ def forward(
     return x.astype(np.int64)
 
 
+def host_layer(layer: Flatten | MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
+    """A layer without weights, in integers on the host."""
+    return max_pool(layer, x) if isinstance(layer, MaxPool2d) else x.reshape(x.shape[0], -1)
+
+
+def layer_vectors(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Every vector that a layer's word lines see, [vectors, K]."""
+    return im2col(layer, x).reshape(-1, layer.weight[0].size) if isinstance(layer, Conv2d) else x
+
+
 def run_layer(
     layer: Layer, placement: Placement, x: NDArray[np.integer], run_chain: RunChain
 ) -> NDArray[np.integer]:
     """One layer: on the host if it has no weights, else through the chains of its tiles."""
-    if isinstance(layer, Flatten):
-        return x.reshape(x.shape[0], -1)
-    if isinstance(layer, MaxPool2d):
-        return max_pool(layer, x)
+    if not isinstance(layer, Conv2d | Linear):
+        return host_layer(layer, x)
+    y = _run_chains(placement.layers[layer.name], layer_vectors(layer, x), run_chain)
     if isinstance(layer, Linear):
-        return _run_chains(placement.layers[layer.name], x, run_chain)
-    columns = im2col(layer, x)
-    n, h, w, k = columns.shape
-    y = _run_chains(placement.layers[layer.name], columns.reshape(-1, k), run_chain)
-    return y.reshape(n, h, w, -1).transpose(0, 3, 1, 2)
+        return y
+    (kh, kw), (sh, sw), (ph, pw) = layer.weight.shape[2:], layer.stride, layer.padding
+    h, w = (x.shape[2] + 2 * ph - kh) // sh + 1, (x.shape[3] + 2 * pw - kw) // sw + 1
+    return y.reshape(x.shape[0], h, w, -1).transpose(0, 3, 1, 2)
 
 
 def _run_chains(placed: PlacedLayer, x: NDArray[np.integer], run_chain: RunChain) -> NDArray[np.int64]:

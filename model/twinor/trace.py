@@ -43,6 +43,7 @@ class RoundTrace:
         hold_cycles: cycle in which the columns of a pass were held, [V, P].
         code_cycles: cycle in which the codes of a phase were taken, [V, P, M].
         out_cycles: cycle in which an output left, [V, C] or [V, 0].
+        clipped: conversions whose column quantity lies outside the ADC's range; only golden knows.
     """
 
     rnd: Round
@@ -55,6 +56,7 @@ class RoundTrace:
     hold_cycles: NDArray[np.integer]
     code_cycles: NDArray[np.integer]
     out_cycles: NDArray[np.integer]
+    clipped: int = 0
 
 
 class Divergence(TwinorError):

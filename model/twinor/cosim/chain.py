@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 from twinor.cosim import files, icarus
 from twinor.errors import SimulatorError
 from twinor.golden import macro
+from twinor.rounds import End
 from twinor.trace import Divergence, RoundTrace, first_divergence
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.rounds import Chain
 
-__all__ = ["PERIOD", "Job", "check", "simulate"]
+__all__ = ["PERIOD", "Checked", "Job", "check", "chunks", "compare", "simulate"]
 
 PERIOD = 10
 """Nanoseconds of a clock cycle in the harness."""
@@ -53,41 +55,59 @@ class Job:
         return int(self.inputs[0].shape[0])
 
 
-def simulate(job: Job, model: Path, *, timeout: float = 300, folder: Path | None = None) -> list[RoundTrace]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Both traces of a job; every seam was compared and agrees."""
+
+    golden: Sequence[RoundTrace]
+    rtl: Sequence[RoundTrace]
+
+
+def simulate(
+    job: Job, model: Path, *, timeout: float = 300, folder: Path | None = None, die_files: Path | None = None,
+    waves: bool = False,
+) -> list[RoundTrace]:
     """Run a job in Icarus and return the Verilog's trace.
 
     Args:
         job: what runs.
         model: compiled harness of the job's configuration.
         timeout: seconds of real time.
-        folder: where the files and waves go; a temporary folder (and no waves) if None.
+        folder: where the files of the run go; a temporary folder if None.
+        die_files: where the die's tables go, for jobs that share them; `folder` if None.
+        waves: write `cosim.fst` into the folder.
 
     Raises:
         SimulatorError: missing simulator, crash, time-out.
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="twinor-") as temporary:
-            return _simulate(job, model, timeout=timeout, folder=Path(temporary), waves=False)
-    return _simulate(job, model, timeout=timeout, folder=folder, waves=True)
-
-
-def _simulate(job: Job, model: Path, *, timeout: float, folder: Path, waves: bool) -> list[RoundTrace]:
-    config, chain = job.config, job.chain
-    texts = {
-        "cells": files.cells_hex(config, job.die, chain.macro),
-        "thresholds": files.thresholds_hex(job.die, chain.macro),
-        "words": files.words_hex(config, chain),
-        "beats": files.beats_hex(config, job.inputs),
-        "psums": files.psums_hex(config, job.psums),
-    }
-    for name, text in texts.items():
-        (folder / f"{name}.hex").write_text(text, encoding="ascii")
-    outs = job.vectors * sum(t.col_count for t in chain.rounds if t.end)
-    plusargs = [f"+{name}={name}.hex" for name in texts] + ["+log=seam", f"+outs={outs}", f"+watchdog={_quiet(job)}"]
+            return simulate(job, model, timeout=timeout, folder=Path(temporary), die_files=die_files)
+    plusargs = _write_files(job, folder, die_files or folder)
+    outs = job.vectors * sum(rnd.col_count for rnd in job.chain.rounds if rnd.end is not End.HOLD)
+    plusargs += ["+log=seam", f"+outs={outs}", f"+watchdog={_quiet(job)}"]
     log = icarus.run(model, plusargs, cwd=folder, timeout=timeout, waves=waves)
     if "twinor: done" not in log and "twinor: stalled" not in log:
         raise SimulatorError(f"the simulation ended early; its log ends:\n  {log.strip()[-800:]}")
-    return files.read_traces(config, chain, folder / "seam", vectors=job.vectors)
+    return files.read_traces(job.config, job.chain, folder / "seam", vectors=job.vectors)
+
+
+def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
+    """Write what the harness reads; returns its plusargs."""
+    config, macro_index = job.config, job.chain.macro
+    texts = {
+        folder / "words.hex": lambda: files.words_hex(config, job.chain),
+        folder / "beats.hex": lambda: files.beats_hex(config, job.inputs),
+        folder / "psums.hex": lambda: files.psums_hex(config, job.psums),
+        die_files / f"{macro_index}.cells.hex": lambda: files.cells_hex(config, job.die, macro_index),
+        die_files / f"{macro_index}.thresholds.hex": lambda: files.thresholds_hex(job.die, macro_index),
+    }
+    for path, text in texts.items():
+        if path.parent == folder or not path.is_file():
+            whole = path.with_name(f".{path.name}.{threading.get_ident()}")  # several jobs may write the same die
+            whole.write_text(text(), encoding="ascii")
+            whole.replace(path)
+    return [f"+{path.name.split('.')[-2]}={path.resolve()}" for path in texts]
 
 
 def _quiet(job: Job) -> int:
@@ -96,17 +116,17 @@ def _quiet(job: Job) -> int:
     return 10 * (config.wl_cycles + config.settle_cycles + config.conversion_cycles + config.cols)
 
 
-def check(job: Job, model: Path, *, timeout: float = 300) -> tuple[list[RoundTrace], list[RoundTrace]]:
-    """Run a job in golden and in Icarus; both traces.
+def check(job: Job, model: Path, *, timeout: float = 300, die_files: Path | None = None) -> Checked:
+    """Run a job in golden and in Icarus and compare every seam.
 
     Raises:
         Divergence: at the first value that differs.
         SimulatorError: as `simulate`.
     """
     golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
-    rtl = simulate(job, model, timeout=timeout)
+    rtl = simulate(job, model, timeout=timeout, die_files=die_files)
     compare(job, golden, rtl)
-    return golden, rtl
+    return Checked(golden=golden, rtl=rtl)
 
 
 def compare(job: Job, golden: Sequence[RoundTrace], rtl: Sequence[RoundTrace]) -> None:

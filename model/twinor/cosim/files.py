@@ -27,6 +27,9 @@ __all__ = ["beats_hex", "cells_hex", "psums_hex", "read_traces", "thresholds_hex
 def _lanes_hex(values: NDArray[np.integer], bits: int) -> str:
     """One line per row of [lines, lanes]: lane 0 in the low bits, two's complement of `bits` bits a lane."""
     lanes = values[:, ::-1].astype(np.int64)
+    if bits % 8 == 0:
+        data = lanes.astype(">i8").view(np.uint8).reshape(*lanes.shape, 8)[..., 8 - bits // 8 :]
+        return "".join(row.tobytes().hex() + "\n" for row in data)
     planes = (lanes[..., None] >> np.arange(bits - 1, -1, -1)) & 1
     flat = planes.astype(np.uint8).reshape(lanes.shape[0], -1)
     padded = np.pad(flat, ((0, 0), (-flat.shape[1] % 8, 0)))

@@ -101,11 +101,13 @@ def _run_round(
     cycles: macro_ctrl.RoundCycles,
 ) -> RoundTrace:
     order = passes(config, rnd)
-    lines, trials, codes, sums = [], [], [], []
+    lines, trials, codes, sums, clipped = [], [], [], [], 0
     for p in order:
-        wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
-        code, trial = _convert(config, die, chain.macro, rnd, wl, p)
         step = rnd.steps[p.x_slice][p.w_slice]
+        wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
+        q, thresholds = _columns(config, die, chain.macro, rnd, wl, p)
+        code, trial = sar_adc.convert(config, q, thresholds, step=step)
+        clipped += sar_adc.clipped(config, q, step=step)
         acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
         for log, value in zip((lines, trials, codes, sums), (wl, trial, code, acc), strict=True):
             log.append(value)
@@ -120,18 +122,18 @@ def _run_round(
         hold_cycles=cycles.hold,
         code_cycles=cycles.code,
         out_cycles=cycles.out,
+        clipped=clipped,
     )
 
 
-def _convert(
+def _columns(
     config: Config, die: Die, macro: int, rnd: Round, wl: NDArray[np.uint8], p: Pass
-) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-    """Array, bit lines and ADCs of one pass, for the columns of the round."""
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Column quantities of one pass and the threshold table of each column's ADC, for the columns of the round."""
     columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
     current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
     q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
-    table = die.threshold[macro][sar_adc.adc_of_column(config, columns)]
-    return sar_adc.convert(config, q, table, step=rnd.steps[p.x_slice][p.w_slice])
+    return q, die.threshold[macro][sar_adc.adc_of_column(config, columns)]
 
 
 def _finish(chain: Chain, rnd: Round, acc: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["adc_of_column", "convert"]
+__all__ = ["adc_of_column", "clipped", "convert"]
 
 
 def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -58,3 +58,15 @@ def convert(
         keep = q >= thresholds[columns, trial].astype(np.int64) * step
         result = np.where(keep, trial, result)
     return (result + config.code_min).astype(np.int16), trials
+
+
+def clipped(config: Config, q: NDArray[np.int64], *, step: int) -> int:
+    """How many column quantities lie more than half a step outside the range of codes.
+
+    Example:
+        >>> from twinor.config import load
+        >>> clipped(load("tiny"), np.array([15 << 11, (15 << 11) - 1, -17 << 11]), step=1)
+        1
+    """
+    half = step << (2 * config.frac_bits - 1)  # half a step in units of q
+    return int(np.count_nonzero((q >= (2 * config.code_max + 1) * half) | (q < (2 * config.code_min - 1) * half)))

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: one verb per stage; a person's mistake ends with one sentence and a non-zero status."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from twinor.errors import TwinorError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="twinor",
+    help="Int4 NOR-flash compute-in-memory macro and its Verilog-checked digital twin.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+Preset = Annotated[str, typer.Option(help="Preset name, or path of a .yaml file.")]
+Images = Annotated[int, typer.Option(min=1, help="How many test images.")]
+DieSeed = Annotated[int | None, typer.Option(min=0, help="Draw a varied die; without it the die is ideal.")]
+DieFile = Annotated[Path | None, typer.Option("--die", help="A die file written by `twinor die`.")]
+Out = Annotated[Path, typer.Option(help="Folder for the JSON result.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of training.")]
+DEFAULT = "nor40_int4"
+BUILD = Path("build")
+
+
+@app.command()
+def params(
+    preset: Preset = DEFAULT,
+    check: Annotated[bool, typer.Option("--check", help="Compare only; fail on drift.")] = False,
+) -> None:
+    """Write rtl/macro_params.vh and rtl/macro_params_inst.vh from a preset."""
+    from twinor import params as parameters
+    from twinor.config import load
+
+    config = load(preset)
+    if check:
+        parameters.check(config)
+        console.print(f"rtl/macro_params.vh follows preset {config.name}")
+        return
+    for path in parameters.write(config):
+        console.print(f"wrote {path.name} from preset {config.name}")
+
+
+@app.command()
+def train(seed: Seed = 0) -> None:
+    """Train the digits network to 4 bits, or read it from the cache."""
+    from twinor import session
+
+    session.trained(seed=seed, fold=0, console=console)
+
+
+@app.command()
+def run(
+    preset: Preset = DEFAULT,
+    backend: Annotated[str, typer.Option(help="golden or fast.")] = "fast",
+    images: Annotated[int, typer.Option(min=1, help="How many test images.")] = 360,
+    die_seed: DieSeed = None,
+    die: DieFile = None,
+    seed: Seed = 0,
+    out: Out = BUILD,
+) -> None:
+    """Accuracy of the digits network on an engine of this process."""
+    from twinor import session
+
+    session.run(preset, backend=backend, images=images, die_seed=die_seed, die=die, seed=seed, out=out, console=console)
+
+
+@app.command()
+def cosim(
+    preset: Preset = DEFAULT,
+    images: Images = 20,
+    die_seed: DieSeed = None,
+    die: DieFile = None,
+    seed: Seed = 0,
+    rtl: Annotated[Path | None, typer.Option(help="Another folder of Verilog.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one run of the simulator.")] = 600,
+    out: Out = BUILD,
+) -> None:
+    """Run every layer through the Verilog macro in Icarus and compare every seam with golden."""
+    from twinor import session
+
+    session.cosim(
+        preset, images=images, die_seed=die_seed, die=die, seed=seed, rtl=rtl, timeout=timeout, out=out, console=console
+    )
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="Folder of a reproducer.")],
+    waves: Annotated[bool, typer.Option("--waves", help="Write cosim.fst into the folder.")] = False,
+    rtl: Annotated[Path | None, typer.Option(help="Another folder of Verilog.")] = None,
+) -> None:
+    """Run a reproducer again: one round, its die and its inputs."""
+    from twinor.cosim.reproducer import replay as run_again
+
+    try:
+        run_again(folder, waves=waves, rtl=rtl)
+    finally:
+        if waves and (folder / "cosim.fst").is_file():
+            console.print(f"waves: {folder / 'cosim.fst'}", soft_wrap=True)
+    console.print("no difference: golden and rtl agree at every seam")
+
+
+@app.command()
+def die(
+    file: Annotated[Path, typer.Argument(help="Where the die goes.")],
+    preset: Preset = DEFAULT,
+    die_seed: Annotated[int, typer.Option(min=0, help="Seed of the variation.")] = 0,
+    seed: Seed = 0,
+) -> None:
+    """Draw a varied die for the digits network and write it to a file."""
+    from twinor import session
+
+    session.write_die(file, preset, die_seed=die_seed, seed=seed, console=console)
+
+
+@app.command()
+def crossval(preset: Preset = DEFAULT, seed: Seed = 0, out: Out = BUILD) -> None:
+    """5-fold cross-validation of the digits network: float, fake-quantized and int4 on `fast`."""
+    from twinor import session
+
+    session.crossval(preset, seed=seed, out=out, console=console)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except TwinorError as error:
+        print(f"twinor: {error}", file=sys.stderr)  # not wrapped: logs and paths stay whole
+        raise SystemExit(1) from None

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole network through the Verilog macro: every layer, every tile, every seam."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.cosim import icarus
+from twinor.cosim.chain import Checked, Job, check, chunks
+from twinor.cosim.reproducer import write_reproducer
+from twinor.golden import macro_ctrl
+from twinor.golden.macro import outputs
+from twinor.network import Conv2d, Linear
+from twinor.params import RTL
+from twinor.run import run_layer
+from twinor.trace import SEAMS, Divergence, mismatches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+    from twinor.die import Die
+    from twinor.network import IntegerNetwork, WeightLayer
+    from twinor.place import PlacedChain, PlacedLayer, Placement
+
+__all__ = ["CosimResult", "LayerResult", "cosim"]
+
+CHUNK_CYCLES = 60_000
+"""Simulated cycles of one run of the simulator: seconds, so that progress shows and cores stay busy."""
+
+
+@dataclass(slots=True, kw_only=True)
+class LayerResult:
+    """What one layer did; counts are sums over all its chains and vectors."""
+
+    name: str
+    rows: int
+    cols: int
+    tiles: int = 0
+    rounds: int = 0
+    conversions: int = 0
+    cycles: int = 0
+    floor_cycles: int = 0
+    clipped: int = 0
+    exact: bool = False
+    """The accumulators were also compared with PyTorch's integer arithmetic."""
+    mismatches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SEAMS, 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CosimResult:
+    """Layers and logits, int64[images, classes]; where golden and rtl differ, `Divergence` was raised instead."""
+
+    layers: Sequence[LayerResult]
+    golden_logits: NDArray[np.int64]
+    rtl_logits: NDArray[np.int64]
+
+
+def cosim(
+    config: Config,
+    network: IntegerNetwork,
+    placement: Placement,
+    die: Die,
+    images: NDArray[np.integer],
+    *,
+    rtl: Path = RTL,
+    timeout: float = 600,
+    reproducers: Path | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> CosimResult:
+    """Run images through golden and the Verilog macro at once, comparing every seam of every layer.
+
+    Args:
+        config: the macro.
+        network: the integer network.
+        placement: where its layers lie.
+        die: the die of the placement's macros.
+        images: unsigned codes, [images, channels, height, width].
+        rtl: folder of the Verilog.
+        timeout: seconds of real time for one run of the simulator.
+        reproducers: folder for the reproducer of a divergence; `build/reproducers` if None.
+        progress: called with a layer's name and the fraction of it that has just been done.
+
+    Raises:
+        Divergence: at the first value that differs; a reproducer was written.
+        SimulatorError: missing simulator, crash, time-out.
+    """
+    model = icarus.build(config, rtl=rtl)
+    with tempfile.TemporaryDirectory(prefix="twinor-") as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        engine = _Engine(config, die, pool, partial(check, model=model, timeout=timeout, die_files=Path(folder)))
+        engine.progress = progress or engine.progress
+        try:
+            return _run(network, placement, images, engine)
+        except Divergence as found:
+            if engine.failed is None:
+                raise
+            where = reproducers or icarus.BUILD / "reproducers"
+            raise write_reproducer(found, engine.failed, where, rtl=rtl, timeout=timeout) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _run(network: IntegerNetwork, placement: Placement, images: NDArray[np.integer], engine: _Engine) -> CosimResult:
+    x: NDArray[np.integer] = images
+    for layer in network.layers:
+        y = run_layer(layer, placement, x, engine.run_chain)
+        if isinstance(layer, Conv2d | Linear):
+            engine.finish_layer(layer, x)
+        x = y
+    return CosimResult(
+        layers=list(engine.layers.values()), golden_logits=engine.golden_outputs, rtl_logits=x.astype(np.int64)
+    )
+
+
+class _Engine:
+    """Runs chains on golden and Verilog at once and keeps the figures of each layer."""
+
+    def __init__(
+        self, config: Config, die: Die, pool: ThreadPoolExecutor, run: Callable[[Job], Checked]
+    ) -> None:
+        self.config, self.die, self.pool, self.run = config, die, pool, run
+        self.progress: Callable[[str, float], None] = lambda _layer, _part: None
+        self.layers: dict[str, LayerResult] = {}
+        self.failed: Job | None = None
+        self.golden_outputs = np.zeros((0, 0), dtype=np.int64)
+        self.accumulators = np.zeros((0, 0), dtype=np.int64)
+
+    def run_chain(
+        self,
+        placed: PlacedLayer,
+        c: PlacedChain,
+        inputs: Sequence[NDArray[np.integer]],
+        psums: NDArray[np.integer] | None,
+    ) -> NDArray[np.int64]:
+        """One chain of one layer: the Verilog's outputs, after every seam was compared."""
+        result = self._result(placed.layer, vectors=inputs[0].shape[0])
+        job = Job(config=self.config, die=self.die, chain=c.chain, inputs=inputs, psums=psums)
+        size = max(1, min(CHUNK_CYCLES // macro_ctrl.floor_cycles(self.config, c.chain), -(-job.vectors // 2)))
+        checked: list[Checked] = []
+        pieces = chunks(job, size)
+        for piece, future in zip(pieces, [self.pool.submit(self.run, p) for p in pieces], strict=True):
+            try:
+                checked.append(future.result())
+            except Divergence as found:
+                self.failed = piece
+                place = {"layer": placed.layer.name, "tile": c.tile, "vector": found.vector + size * len(checked)}
+                raise Divergence(**(vars(found) | place)) from None
+            _count(result, self.config, piece, checked[-1])
+            self.progress(placed.layer.name, piece.vectors / job.vectors / len(placed.chains))
+        result.tiles += len(c.rows)
+        self._keep(c, checked)
+        return np.concatenate([outputs(k.rtl) for k in checked])
+
+    def _result(self, layer: WeightLayer, *, vectors: int) -> LayerResult:
+        if layer.name not in self.layers:
+            channels = layer.weight.shape[0]
+            self.layers[layer.name] = LayerResult(name=layer.name, rows=layer.weight[0].size, cols=channels)
+            self.golden_outputs = np.zeros((vectors, channels), dtype=np.int64)
+            self.accumulators = np.zeros((vectors, channels), dtype=np.int64)
+        return self.layers[layer.name]
+
+    def _keep(self, c: PlacedChain, checked: Sequence[Checked]) -> None:
+        """Golden outputs and accumulators of the layer; a later chain of the same columns completes them."""
+        columns = slice(*c.cols)
+        self.golden_outputs[:, columns] = np.concatenate([outputs(k.golden) for k in checked])
+        self.accumulators[:, columns] = np.concatenate([k.rtl[-1].partial_sums[:, -1] for k in checked])
+
+    def finish_layer(self, layer: WeightLayer, x: NDArray[np.integer]) -> None:
+        """Where the macro is lossless, compare the Verilog's accumulators with PyTorch's."""
+        if self.config.step != "unit" or self.die.seed is not None:
+            return
+        exact = _torch_accumulators(layer, x)
+        bad = np.argwhere(exact != self.accumulators)
+        if len(bad):
+            vector, column = (int(k) for k in bad[0])
+            raise Divergence(
+                layer=layer.name,
+                seam="partial_sums",
+                vector=vector,
+                column=column,
+                other_name="PyTorch",
+                golden=int(self.accumulators[vector, column]),
+                other=int(exact[vector, column]),
+            )
+        self.layers[layer.name].exact = True
+
+
+def _torch_accumulators(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Exact accumulators by torch, int64[vectors, channels]; float64 holds every sum of int4 times uint8 products."""
+    import torch
+
+    images, weight = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(layer.weight.astype(np.float64))
+    if isinstance(layer, Linear):
+        return np.asarray((images @ weight.T).to(torch.int64).numpy())
+    y = torch.nn.functional.conv2d(images, weight, stride=layer.stride, padding=layer.padding)
+    return np.asarray(y.permute(0, 2, 3, 1).reshape(-1, weight.shape[0]).round().to(torch.int64).numpy())
+
+
+def _count(result: LayerResult, config: Config, job: Job, checked: Checked) -> None:
+    result.rounds += job.vectors * len(job.chain.rounds)
+    result.conversions += sum(t.codes.size for t in checked.golden)
+    result.cycles += int(checked.rtl[-1].out_cycles.max()) + 1
+    result.floor_cycles += job.vectors * macro_ctrl.floor_cycles(config, job.chain)
+    result.clipped += sum(t.clipped for t in checked.golden)
+    for seam, count in mismatches(checked.golden, checked.rtl).items():
+        result.mismatches[seam] += count

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reproducers: a divergence cut down to one round and one vector where possible, with its die and inputs, in one folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twinor.config import Config
+from twinor.cosim import icarus
+from twinor.cosim.chain import Job, check, compare, simulate
+from twinor.die import Die
+from twinor.errors import CorruptFile, SimulatorError
+from twinor.golden import macro
+from twinor.params import RTL
+from twinor.rounds import Chain, End, Start, pack, unpack
+from twinor.store import read_archive, write_archive
+from twinor.trace import Divergence
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["load_job", "replay", "write_reproducer"]
+
+JOB = "job.npz"
+TABLES = ("strength", "drive", "threshold")
+
+
+def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = RTL, timeout: float = 300) -> Divergence:
+    """Write the smallest job that still diverges, in a new folder named after the place.
+
+    Args:
+        found: the divergence, located in the network.
+        job: the chain and vectors of the run that diverged.
+        folder: parent of the reproducer.
+        rtl: the Verilog that diverged.
+        timeout: seconds of real time for one run of the simulator.
+
+    Returns:
+        The same divergence with its `reproducer`.
+    """
+    small = _smallest(job, rtl=rtl, timeout=timeout)
+    name = "-".join(filter(None, (found.layer, found.tile.replace(" ", "").replace(",", "-"), found.seam)))
+    target = folder / name.replace("..", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        half = Path(temporary) / "whole"
+        half.mkdir()
+        _save_job(half / JOB, small, rtl=rtl)
+        (half / "divergence.txt").write_text(f"{found}\n", encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        half.replace(target)
+    return Divergence(**(vars(found) | {"reproducer": str(target)}))
+
+
+def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
+    """One round and one vector if that still diverges, else all vectors up to the first that does."""
+    model = icarus.build(job.config, rtl=rtl)
+    golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    first = _divergence(job, model, timeout)
+    if first is None:
+        return job
+    start = _accumulators_before(job, golden, first.round)
+    one = _one_round(job, first.round, first.vector, start)
+    if _divergence(one, model, timeout) is not None:
+        return one
+    upto = first.vector + 1
+    psums = None if job.psums is None else job.psums[:upto]
+    return replace(job, inputs=[x[:upto] for x in job.inputs], psums=psums)
+
+
+def _divergence(job: Job, model: Path, timeout: float) -> Divergence | None:
+    try:
+        check(job, model, timeout=timeout)
+    except Divergence as found:
+        return found
+    except SimulatorError:
+        return None
+    return None
+
+
+def _accumulators_before(job: Job, golden: list[macro.RoundTrace], index: int) -> NDArray[np.integer] | None:
+    rnd = job.chain.rounds[index]
+    if rnd.start is Start.LAST:
+        return golden[index - 1].partial_sums[:, -1]
+    if rnd.start is Start.PSUM and job.psums is not None:
+        taken = sum(r.col_count for r in job.chain.rounds[:index] if r.start is Start.PSUM)
+        return job.psums[:, taken : taken + rnd.col_count]
+    return None
+
+
+def _one_round(job: Job, index: int, vector: int, start: NDArray[np.integer] | None) -> Job:
+    rnd = job.chain.rounds[index]
+    alone = replace(
+        rnd,
+        start=Start.ZERO if start is None else Start.PSUM,
+        end=End.RAW if rnd.end is End.HOLD else rnd.end,
+    )
+    one = slice(vector, vector + 1)
+    return replace(
+        job,
+        chain=replace(job.chain, rounds=(alone,)),
+        inputs=[job.inputs[index][one]],
+        psums=None if start is None else start[one],
+    )
+
+
+def _save_job(path: Path, job: Job, *, rtl: Path) -> None:
+    """Only the macro of the chain travels: it becomes macro 0 of a die of one."""
+    index = job.chain.macro
+    arrays = {name: getattr(job.die, name)[index : index + 1] for name in TABLES}
+    arrays |= {f"input{k}": x.astype(np.uint8) for k, x in enumerate(job.inputs)}
+    arrays["words"] = pack(job.config, job.chain)
+    if job.psums is not None:
+        arrays["psums"] = job.psums.astype(np.int64)
+    header = {"config": asdict(job.config), "seed": job.die.seed, "rtl": str(rtl), "rounds": len(job.chain.rounds)}
+    write_archive(path, kind="reproducer", header=header, arrays=arrays)
+
+
+def load_job(folder: Path) -> tuple[Job, Path]:
+    """A reproducer's job and the folder of the Verilog it was found in.
+
+    Raises:
+        CorruptFile: missing, damaged, or not a reproducer.
+    """
+    header, arrays = read_archive(folder / JOB, kind="reproducer", remedy="run the co-simulation again")
+    try:
+        config = Config(**header["config"])
+        die = Die(config_digest=config.digest(), seed=header["seed"], **{name: arrays[name] for name in TABLES})
+        chain: Chain = unpack(config, arrays["words"])
+        inputs = [arrays[f"input{k}"] for k in range(header["rounds"])]
+    except (KeyError, TypeError) as error:
+        raise CorruptFile(f"{folder / JOB} lacks {error}; run the co-simulation again") from None
+    return Job(config=config, die=die, chain=chain, inputs=inputs, psums=arrays.get("psums")), Path(header["rtl"])
+
+
+def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeout: float = 300) -> None:
+    """Run a reproducer again, in its folder; with waves, `cosim.fst` is written there before the comparison.
+
+    Raises:
+        Divergence: it still diverges.
+        CorruptFile, SimulatorError: as `load_job` and `simulate`.
+    """
+    job, recorded = load_job(folder)
+    model = icarus.build(job.config, rtl=rtl or recorded)
+    golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    compare(job, golden, simulate(job, model, timeout=timeout, folder=folder, waves=waves))
