@@ -72,7 +72,16 @@ def run(
     """Accuracy of the digits network on an engine of this process."""
     from twinor import session
 
-    session.run(preset, backend=backend, images=images, die_seed=die_seed, die=die, seed=seed, out=out, console=console)
+    session.run(
+        preset,
+        backend=backend,
+        images=images,
+        die_seed=die_seed,
+        die=die,
+        seed=seed,
+        out=out,
+        console=console,
+    )
 
 
 @app.command()
@@ -90,7 +99,15 @@ def cosim(
     from twinor import session
 
     session.cosim(
-        preset, images=images, die_seed=die_seed, die=die, seed=seed, rtl=rtl, timeout=timeout, out=out, console=console
+        preset,
+        images=images,
+        die_seed=die_seed,
+        die=die,
+        seed=seed,
+        rtl=rtl,
+        timeout=timeout,
+        out=out,
+        console=console,
     )
 
 

@@ -108,6 +108,7 @@ class Config:
     """Standard deviation of a comparator's offset, in LSB."""
 
     def __post_init__(self) -> None:
+        """Check every value, then what values say together."""
         for key, allowed in (DIGITAL | ANALOG).items():
             _check_value(self.name, key, getattr(self, key), allowed)
         for broken, message in _contradictions(self):
@@ -243,8 +244,10 @@ class Config:
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
 
     def digest(self) -> str:
-        """SHA-256 over every key and value, 64 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 over every digital and analog value, 64 hexadecimal digits; name and citation do not count."""
+        values = {key: getattr(self, key) for key in DIGITAL | ANALOG}
+        values |= {key: float(values[key]) for key, allowed in ANALOG.items() if isinstance(allowed[0], float)}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def load(preset: str | Path) -> Config:
@@ -259,7 +262,9 @@ def load(preset: str | Path) -> Config:
     """
     path = _preset_path(preset)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+        _check_unique(path.name, yaml.compose(text))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -283,6 +288,16 @@ def _preset_path(preset: str | Path) -> Path:
         known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yaml")))
         raise ConfigError(f"unknown preset {str(preset)!r}: expected one of {known}, or the path of a .yaml file")
     return named
+
+
+def _check_unique(file: str, node: yaml.Node | None) -> None:
+    """YAML lets the last of two equal keys win; here both are refused."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        if sum(other.value == key.value for other, _ in node.value) > 1:
+            raise ConfigError(f"{file}: key {key.value} stands twice (line {key.start_mark.line + 1}): expected once")
+        _check_unique(file, value)
 
 
 def _check_keys(file: str, prefix: str, got: dict[Any, Any], allowed: set[str]) -> None:
@@ -319,7 +334,10 @@ def _contradictions(c: Config) -> list[tuple[bool, str]]:
         (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
         (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
         (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
-        (c.cell_bits > magnitude, f"cell_bits = {c.cell_bits} exceeds the {magnitude} bits that a weight stores"),
+        (
+            c.cell_bits > magnitude,
+            f"cell_bits = {c.cell_bits} exceeds the {magnitude} bits that a weight stores",
+        ),
         (
             c.weight_encoding == "twos_complement" and c.cell_bits != 1,
             f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
@@ -327,6 +345,10 @@ def _contradictions(c: Config) -> list[tuple[bool, str]]:
         (
             c.step == "unit" and c.column_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
             f"step = unit needs an ADC that holds a full column: {c.column_max} array units against code {c.code_max}",
+        ),
+        (
+            c.adc_bits + 2 * c.frac_bits > 28,
+            f"adc_bits = {c.adc_bits} and frac_bits = {c.frac_bits}: thresholds need adc_bits + 2 * frac_bits <= 28",
         ),
         (c.acc_bits > 48, f"accumulators would need {c.acc_bits} bits, more than 48"),
     ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.errors import CorruptFile
+from twinor.errors import ConfigError, CorruptFile
 from twinor.store import read_archive, write_archive
 
 if TYPE_CHECKING:
@@ -107,13 +107,21 @@ def sample_die(config: Config, levels: NDArray[np.uint8], *, seed: int) -> Die:
         >>> bool(np.array_equal(a.threshold[0], b.threshold[0]))
         True
     """
+    if seed < 0:
+        raise ConfigError(f"die seed {seed} is not allowed: expected 0 or more")
     ideal = ideal_die(config, levels)
     strength, threshold = ideal.strength.copy(), ideal.threshold.copy()
     for m in range(levels.shape[0]):
         rng = np.random.default_rng([seed, m])
         strength[m] = _varied_cells(config, levels[m], rng)
         threshold[m] = _varied_thresholds(config, rng)
-    return Die(config_digest=ideal.config_digest, seed=seed, strength=strength, drive=ideal.drive, threshold=threshold)
+    return Die(
+        config_digest=ideal.config_digest,
+        seed=seed,
+        strength=strength,
+        drive=ideal.drive,
+        threshold=threshold,
+    )
 
 
 def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int32]:
@@ -164,6 +172,14 @@ def load_die(path: Path, config: Config, *, macros: int) -> Die:
         table = tables.get(name, np.zeros(0))
         if table.shape != shape or table.dtype != np.int32:
             raise CorruptFile(f"{path}: {name} is {table.dtype}{table.shape}, expected int32{shape}; {REMEDY}")
-    if tables["strength"].min() < 0 or np.any(tables["drive"][:, :, 0]):
-        raise CorruptFile(f"{path}: a cell strength is negative, or word-line code 0 drives a cell; {REMEDY}")
+    limits = {
+        "strength": 2 * ((1 << config.cell_bits) - 1) << config.frac_bits,
+        "drive": ((1 << config.dac_bits) - 1) << config.frac_bits,
+    }
+    for name, limit in limits.items():
+        low, high = int(tables[name].min()), int(tables[name].max())
+        if low < 0 or high > limit:
+            raise CorruptFile(f"{path}: {name} {low} .. {high}, expected 0 .. {limit}; {REMEDY}")
+    if np.any(tables["drive"][:, :, 0]):
+        raise CorruptFile(f"{path}: word-line code 0 drives a cell; {REMEDY}")
     return Die(config_digest=header["config"], seed=header["seed"], **{name: tables[name] for name in TABLES})

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from twinor.errors import PlacementError
-from twinor.rounds import End, Pass, Start, passes
+from twinor.rounds import End, Pass, Start, check_streams, passes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,13 +64,13 @@ class Engine:
         self, chain: Chain, inputs: Sequence[NDArray[np.integer]], psums: NDArray[np.integer] | None = None
     ) -> NDArray[np.int64]:
         """What leaves the macro, int64[vectors, columns]; arguments as `golden.macro.run_chain`."""
+        check_streams(self.config, chain, inputs, psums, macros=len(self.die.strength))
         acc, leaving, taken = torch.zeros(0), [], 0
         for rnd, x in zip(chain.rounds, inputs, strict=True):
             if rnd.start is Start.ZERO:
                 acc = torch.zeros((x.shape[0], rnd.col_count), dtype=torch.int64)
             elif rnd.start is Start.PSUM:
-                if psums is None or psums.shape[1] < taken + rnd.col_count:
-                    raise ValueError("a round starts from partial sums, but too few were given")
+                assert psums is not None  # check_streams has seen to it
                 acc = torch.from_numpy(psums[:, taken : taken + rnd.col_count].astype(np.int64))
                 taken += rnd.col_count
             acc = self._run_round(chain.macro, rnd, torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64)), acc)
@@ -104,8 +104,8 @@ class Engine:
         top = rnd.row_base + p.group * config.active_rows
         rows = slice(top, top + codes.shape[1])
         lines = self.die.strength[macro, rows].reshape(codes.shape[1], config.cols, config.w_slices, -1)
-        lines = lines[:, rnd.col_base : rnd.col_base + rnd.col_count, p.w_slice].astype(np.int64) // self.strength_unit
-        cells = lines[..., 0] - lines[..., 1] if lines.shape[-1] == 2 else lines[..., 0]
+        chosen = lines[:, rnd.col_base : rnd.col_base + rnd.col_count, p.w_slice].astype(np.int64) // self.strength_unit
+        cells = chosen[..., 0] - chosen[..., 1] if config.lines_per_cell == 2 else chosen[..., 0]
         table = torch.from_numpy(self.die.drive[macro, rows].astype(np.int64) // self.drive_unit)
         drive = table[torch.arange(codes.shape[1]), codes]
         bound = int((np.abs(cells).max(axis=1) * table.max(dim=1).values.numpy()).sum())

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from twinor.errors import UnsupportedLayer
-
 __all__ = ["Conv2d", "Flatten", "IntegerNetwork", "Layer", "Linear", "MaxPool2d", "Requant", "WeightLayer"]
 
 Ints = NDArray[np.integer]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def check(config: Config, *, folder: Path = RTL) -> None:
         path = folder / name
         found = path.read_text(encoding="utf-8") if path.is_file() else ""
         if found != text:
-            pairs = zip(found.splitlines() + [""], text.splitlines() + [""], strict=False)
+            pairs = zip_longest(found.splitlines(keepends=True), text.splitlines(keepends=True), fillvalue="")
             number, (got, expected) = next((n, p) for n, p in enumerate(pairs, start=1) if p[0] != p[1])
             raise TwinorError(
                 f"{name} does not follow preset {config.name}: line {number} is {got!r}, expected {expected!r}; "

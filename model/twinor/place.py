@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Placement: layers become tiles on macros, and tiles become chains of rounds.
 
-A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel). It is cut into
-tiles of at most `rows` x `cols`. Tiles of one column range that fit side by side in a macro form one chain, each round
-starting from the last one's accumulators; further chains start from the raw accumulators of the chain before.
+A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel).
+It is cut into tiles of at most `rows` x `cols`. Tiles of one column range that fit side by side in a macro form one
+chain, each round starting from the last one's accumulators; further chains start from the raw accumulators of the
+chain before.
 """
 
 from __future__ import annotations
@@ -90,18 +91,40 @@ def place(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps] | 
         UnsupportedLayer: a layer is none of Conv2d, Linear, MaxPool2d, Flatten.
         PlacementError: weights, inputs or partial sums do not fit the macro.
     """
-    if network.input_bits > config.input_bits:
-        raise PlacementError(
-            f"the network's input has {network.input_bits} bits, preset {config.name} takes {config.input_bits}"
-        )
+    _check_network(config, network, steps or {})
     images: list[NDArray[np.uint8]] = []
     placed: dict[str, PlacedLayer] = {}
     for layer in network.layers:
-        _check_layer(config, layer)
         if isinstance(layer, Conv2d | Linear):
             chosen = (steps or {}).get(layer.name, full_steps(config))
             placed[layer.name] = _place_layer(config, layer, chosen, images)
     return Placement(layers=placed, levels=np.stack(images))
+
+
+def _check_network(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps]) -> None:
+    if network.input_bits > config.input_bits:
+        raise PlacementError(
+            f"the network's input has {network.input_bits} bits, preset {config.name} takes {config.input_bits}"
+        )
+    for layer in network.layers:
+        _check_layer(config, layer)
+    names = [layer.name for layer in network.layers]
+    twice = {name for name in names if names.count(name) > 1}
+    weighted = [layer for layer in network.layers if isinstance(layer, Conv2d | Linear)]
+    if twice or not weighted:
+        raise PlacementError(
+            f"layer name {sorted(twice)[0]} stands twice" if twice else "no layer of the network has weights"
+        )
+    for name in steps:
+        if name not in {layer.name for layer in weighted}:
+            raise PlacementError(f"ADC steps are given for {name}, which is no layer with weights of the network")
+    for layer in weighted[:-1]:
+        rule = layer.requant
+        if rule.lo < 0 or rule.hi >> config.input_bits:
+            raise PlacementError(
+                f"layer {layer.name}: outputs {rule.lo} .. {rule.hi} do not fit the {config.input_bits} unsigned "
+                f"bits that preset {config.name} takes in the next layer"
+            )
 
 
 def _check_layer(config: Config, layer: Layer) -> None:
@@ -151,7 +174,10 @@ def _place_columns(
         rounds = _rounds(config, layer, steps, rows, cols, width, resumed=index > 0, last=last)
         mult, add = _column_table(config, layer, cols)
         chain = Chain(macro=len(images), rounds=rounds, mult=mult, add=add)
-        validate(config, chain)
+        try:
+            validate(config, chain)
+        except PlacementError as error:
+            raise PlacementError(f"layer {layer.name}: {error}") from None
         images.append(_program(config, matrix, rows, cols, rounds))
         name = f"rows {rows[0][0]}..{rows[-1][1] - 1}, columns {cols[0]}..{cols[1] - 1}"
         before = first + index - 1 if index else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +14,24 @@ from twinor.config import SHIFT_MAX, Config
 from twinor.errors import PlacementError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["ROUND_STRIDE", "TABLE_ADDR", "Chain", "End", "Pass", "Round", "Start", "pack", "passes", "unpack", "validate"]
+__all__ = [
+    "ROUND_STRIDE",
+    "TABLE_ADDR",
+    "Chain",
+    "End",
+    "Pass",
+    "Round",
+    "Start",
+    "check_streams",
+    "pack",
+    "passes",
+    "unpack",
+    "validate",
+]
 
 ROUND_STRIDE = 32
 """Word addresses from one round to the next."""
@@ -98,9 +114,7 @@ def passes(config: Config, rnd: Round) -> list[Pass]:
         [(0, 0), (0, 1), (1, 0), (1, 1)]
     """
     groups = -(-rnd.row_count // config.active_rows)
-    return [
-        Pass(g, i, j) for g in range(groups) for i in range(len(rnd.steps)) for j in range(config.w_slices)
-    ]
+    return [Pass(g, i, j) for g in range(groups) for i in range(len(rnd.steps)) for j in range(config.w_slices)]
 
 
 def validate(config: Config, chain: Chain) -> None:
@@ -119,23 +133,91 @@ def validate(config: Config, chain: Chain) -> None:
         limit = 1 << (bits - 1)
         if table.shape != (config.cols,) or np.any(table < -limit) or np.any(table >= limit):
             raise PlacementError(f"column table {name}: expected {config.cols} signed {bits}-bit integers")
+    for before, after in pairwise(chain.rounds):
+        if after.start is Start.LAST and after.col_count != before.col_count:
+            raise PlacementError(
+                f"a round of {after.col_count} columns cannot start from a last round of {before.col_count}"
+            )
     if chain.rounds[0].start is Start.LAST or chain.rounds[-1].end is End.HOLD:
         raise PlacementError("a chain must not start from a last round nor end by holding its accumulators")
 
 
+def check_streams(
+    config: Config,
+    chain: Chain,
+    inputs: Sequence[NDArray[np.integer]],
+    psums: NDArray[np.integer] | None,
+    *,
+    macros: int,
+) -> None:
+    """Refuse streams that do not fit a chain; every engine asks this first.
+
+    Raises:
+        ValueError: names the stream, its shape or range, and what is expected.
+    """
+    if not 0 <= chain.macro < macros:
+        raise ValueError(f"the chain runs on macro {chain.macro}, the die carries 0 .. {macros - 1}")
+    shapes = [x.shape for x in inputs]
+    vectors = shapes[0][0] if shapes and shapes[0] else 0
+    if shapes != [(vectors, rnd.row_count) for rnd in chain.rounds]:
+        raise ValueError(f"activations {shapes}: expected [vectors, row_count] with {_row_counts(chain)} rows")
+    columns = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
+    if (psums is None and columns) or (psums is not None and psums.shape != (vectors, columns)):
+        given = None if psums is None else psums.shape
+        raise ValueError(f"partial sums {given}: expected {(vectors, columns) if columns else None}")
+    for x in inputs:
+        _check_range("activations", x, 0, 1 << config.input_bits)
+    if psums is not None:
+        _check_range("partial sums", psums, -1 << (config.psum_bits - 1), 1 << (config.psum_bits - 1))
+
+
+def _row_counts(chain: Chain) -> list[int]:
+    return [rnd.row_count for rnd in chain.rounds]
+
+
+def _check_range(name: str, values: NDArray[np.integer], low: int, past: int) -> None:
+    if values.size and (values.min() < low or values.max() >= past):
+        raise ValueError(f"{name} {values.min()} .. {values.max()}: expected {low} .. {past - 1}")
+
+
 def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
-    c, limit = config, 1 << (config.acc_bits - 1)
+    c, limit = config, 1 << (min(config.acc_bits, 32) - 1)
     steps = [s for row in rnd.steps for s in row]
     plan = 1 <= len(rnd.steps) <= c.x_slices and all(len(row) == c.w_slices for row in rnd.steps)
     return [
-        ("row_base", rnd.row_base, 0 <= rnd.row_base and rnd.row_base % c.in_lanes == 0, f"multiples of {c.in_lanes}"),
-        ("row_count", rnd.row_count, 1 <= rnd.row_count <= c.rows - rnd.row_base, f"1 .. {c.rows - rnd.row_base}"),
-        ("col_base", rnd.col_base, 0 <= rnd.col_base and rnd.col_base % c.n_adcs == 0, f"multiples of {c.n_adcs}"),
-        ("col_count", rnd.col_count, 1 <= rnd.col_count <= c.cols - rnd.col_base, f"1 .. {c.cols - rnd.col_base}"),
+        (
+            "row_base",
+            rnd.row_base,
+            rnd.row_base in range(0, c.rows, c.in_lanes),
+            f"multiples of {c.in_lanes} below {c.rows}",
+        ),
+        (
+            "row_count",
+            rnd.row_count,
+            1 <= rnd.row_count <= c.rows - rnd.row_base,
+            f"1 .. {c.rows - rnd.row_base}",
+        ),
+        (
+            "col_base",
+            rnd.col_base,
+            rnd.col_base in range(0, c.cols, c.n_adcs),
+            f"multiples of {c.n_adcs} below {c.cols}",
+        ),
+        (
+            "col_count",
+            rnd.col_count,
+            1 <= rnd.col_count <= c.cols - rnd.col_base,
+            f"1 .. {c.cols - rnd.col_base}",
+        ),
         ("steps", rnd.steps, plan, f"1 .. {c.x_slices} input slices of {c.w_slices} weight slices"),
         ("steps", rnd.steps, all(s in c.steps for s in steps), f"values of {c.steps}"),
         ("shift", rnd.shift, 1 <= rnd.shift <= SHIFT_MAX, f"1 .. {SHIFT_MAX}"),
-        ("lo, hi", (rnd.lo, rnd.hi), -limit <= rnd.lo <= rnd.hi < limit, f"lo <= hi in {c.acc_bits} signed bits"),
+        (
+            "lo, hi",
+            (rnd.lo, rnd.hi),
+            -limit <= rnd.lo <= rnd.hi < limit,
+            f"lo <= hi in {min(c.acc_bits, 32)} signed bits",
+        ),
     ]
 
 

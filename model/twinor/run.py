@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from twinor.errors import TwinorError
 from twinor.golden import macro
 from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from twinor.config import Config
@@ -23,7 +25,17 @@ if TYPE_CHECKING:
     Inputs = Sequence[NDArray[np.integer]]
     RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, NDArray[np.integer] | None], NDArray[np.int64]]
 
-__all__ = ["BACKENDS", "chain_runner", "forward", "host_layer", "im2col", "layer_vectors", "max_pool", "run_layer"]
+__all__ = [
+    "BACKENDS",
+    "chain_runner",
+    "check_images",
+    "forward",
+    "host_layer",
+    "im2col",
+    "layer_vectors",
+    "max_pool",
+    "run_layer",
+]
 
 BACKENDS = ("golden", "fast")
 """Engines that run in this process; the Verilog runs through `twinor.cosim`."""
@@ -49,11 +61,14 @@ def im2col(layer: Conv2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
 def max_pool(layer: MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
     """Maximum of each window, [images, channels, height, width]."""
     (kh, kw), (sh, sw) = layer.kernel, layer.stride
-    return sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw].max(axis=(4, 5))
+    pooled: NDArray[np.integer] = sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw].max(axis=(4, 5))
+    return pooled
 
 
 def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
     """The function that runs one chain on an engine of this process and returns what leaves the macro."""
+    if backend not in BACKENDS:
+        raise TwinorError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "golden":
         return lambda _, c, inputs, psums: macro.outputs(macro.run_chain(config, die, c.chain, inputs, psums))
     from twinor import fast  # torch is imported only by the engine that needs it
@@ -76,10 +91,25 @@ def forward(
     Returns:
         int64[images, classes].
     """
+    check_images(network, images)
     x: NDArray[np.integer] = images
     for layer in network.layers:
         x = run_layer(layer, placement, x, run_chain)
     return x.astype(np.int64)
+
+
+def check_images(network: IntegerNetwork, images: NDArray[np.integer]) -> None:
+    """Refuse images that the network was not made for.
+
+    Raises:
+        TwinorError: names the shape or range and what is expected.
+    """
+    if images.shape[1:] != network.input_shape:
+        raise TwinorError(f"images of shape {images.shape[1:]}: the network takes {network.input_shape}")
+    if images.size and (images.min() < 0 or images.max() >> network.input_bits):
+        raise TwinorError(
+            f"image codes {images.min()} .. {images.max()}: the network takes 0 .. {(1 << network.input_bits) - 1}"
+        )
 
 
 def host_layer(layer: Flatten | MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -92,9 +122,7 @@ def layer_vectors(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[np.inte
     return im2col(layer, x).reshape(-1, layer.weight[0].size) if isinstance(layer, Conv2d) else x
 
 
-def run_layer(
-    layer: Layer, placement: Placement, x: NDArray[np.integer], run_chain: RunChain
-) -> NDArray[np.integer]:
+def run_layer(layer: Layer, placement: Placement, x: NDArray[np.integer], run_chain: RunChain) -> NDArray[np.integer]:
     """One layer: on the host if it has no weights, else through the chains of its tiles."""
     if not isinstance(layer, Conv2d | Linear):
         return host_layer(layer, x)

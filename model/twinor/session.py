@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -19,6 +18,7 @@ from twinor.calibrate import calibrate
 from twinor.config import load
 from twinor.die import ideal_die, load_die, sample_die, save_die
 from twinor.errors import TwinorError
+from twinor.params import RTL
 from twinor.place import place
 from twinor.quantize import Recipe, trained_digits
 from twinor.quantize import crossval as run_folds
@@ -26,9 +26,10 @@ from twinor.quantize import total as sum_folds
 from twinor.run import chain_runner, forward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
 
@@ -155,7 +156,7 @@ def cosim(
     from twinor.cosim import icarus
     from twinor.cosim.network import cosim as run_cosim
 
-    rtl = rtl or icarus.RTL
+    rtl = rtl or RTL
     icarus.build(load(preset), rtl=rtl)  # a missing simulator shows before anything long starts
     bench = prepare(preset, seed=seed, die_seed=die_seed, die=die, console=console)
     count = _count(images, bench)
@@ -178,6 +179,7 @@ def cosim(
     scores = bench.accuracies(count)
     scores |= {"golden": _percent(result.golden_logits, labels), "rtl": _percent(result.rtl_logits, labels)}
     console.print(_layer_table(result.layers, bench))
+    console.print(_seam_table(result.layers))
     console.print(_accuracy_table(scores, count))
     _say_outcome(result, count, seconds, console)
     layers = [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in result.layers]
@@ -201,7 +203,8 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     ) -> NDArray[np.integer]:
         _, placement = _placed(config, network, training)
         runner = chain_runner(config, ideal_die(config, placement.levels), backend="fast")
-        return forward(network, placement, test, runner).argmax(axis=1)
+        classes: NDArray[np.integer] = forward(network, placement, test, runner).argmax(axis=1)
+        return classes
 
     for fold in range(data_module.FOLDS):
         trained(seed=seed, fold=fold, console=console)  # each with its progress bar; the folds below are then cached
@@ -214,7 +217,13 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     console.print(table)
     scores = dict(zip(("float", "fake-quantized", "int4"), sum_folds(results).percent(), strict=True))
     folds = [asdict(r) for r in results]
-    report = {"preset": config.name, "config": config.digest(), "seed": seed, "accuracy": scores, "folds": folds}
+    report = {
+        "preset": config.name,
+        "config": config.digest(),
+        "seed": seed,
+        "accuracy": scores,
+        "folds": folds,
+    }
     _write_json(out / f"crossval-{config.name}.json", report, console)
 
 
@@ -239,24 +248,44 @@ def _applied(bench: Bench, count: int) -> dict[str, Any]:
     }
 
 
-def _layer_table(layers: list[LayerResult] | Any, bench: Bench) -> Table:
+def _layer_table(layers: Sequence[LayerResult], bench: Bench) -> Table:
     table = Table(title=f"co-simulation on preset {bench.config.name}: golden against rtl")
-    for column in ("layer", "rows x cols", "tiles", "rounds", "conversions", "cycles", "over floor", "clipped"):
+    for column in (
+        "layer",
+        "rows x cols",
+        "tiles",
+        "rounds",
+        "conversions",
+        "clipped",
+        "cycles",
+        "over floor",
+    ):
         table.add_column(column, justify="left" if column == "layer" else "right")
-    table.add_column("mismatches per seam")
     for layer in layers:
-        seams = "  ".join(f"{seam} {count}" for seam, count in layer.mismatches.items())
         table.add_row(
             layer.name,
             f"{layer.rows} x {layer.cols}",
             f"{layer.tiles}",
             f"{layer.rounds:,}",
             f"{layer.conversions:,}",
+            f"{layer.clipped:,}",
             f"{layer.cycles:,}",
             f"{layer.cycles / layer.floor_cycles:.3f}",
-            f"{layer.clipped:,}",
-            seams + ("  (accumulators = PyTorch)" if layer.exact else ""),
         )
+    return table
+
+
+def _seam_table(layers: Sequence[LayerResult]) -> Table:
+    table = Table(title="mismatches per seam")
+    table.add_column("layer")
+    for seam in layers[0].mismatches:
+        table.add_column(seam, justify="right", no_wrap=True)
+    exact = any(layer.exact for layer in layers)
+    if exact:
+        table.add_column("PyTorch", justify="right")
+    for layer in layers:
+        counts = [str(count) for count in layer.mismatches.values()]
+        table.add_row(layer.name, *counts, *(["equal" if layer.exact else "not compared"] if exact else []))
     return table
 
 

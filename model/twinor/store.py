@@ -166,9 +166,7 @@ def read_archive(path: Path, *, kind: str, remedy: str) -> tuple[Header, Arrays]
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CorruptFile(
-            f"{path} cannot be read ({error.strerror}); expected a {FORMAT} {kind} file"
-        ) from error
+        raise CorruptFile(f"{path} cannot be read ({error.strerror}); expected a {FORMAT} {kind} file") from error
     if content[-DIGEST_CHARS:] != _digest(content[:-DIGEST_CHARS]):
         raise CorruptFile(f"{path} is damaged or cut short (its checksum differs); {remedy}")
     try:
@@ -264,8 +262,7 @@ def _typed(arrays: Arrays, name: str, dtype: type[np.integer], dimensions: int) 
     array = arrays[name]
     if array.dtype != dtype or array.ndim != dimensions:
         raise ValueError(
-            f"{name} is {array.dtype} with {array.ndim} dimensions, "
-            f"expected {np.dtype(dtype)} with {dimensions}"
+            f"{name} is {array.dtype} with {array.ndim} dimensions, expected {np.dtype(dtype)} with {dimensions}"
         )
     return array
 

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MISSING", "SEAMS", "UNKNOWN", "Divergence", "RoundTrace", "first_divergence", "mismatches"]
 
-SEAMS = ("word_lines", "trials", "codes", "partial_sums", "outputs", "cycles")
+SEAMS = ("word_lines", "trials", "codes", "partial_sums", "outputs", "last_flags", "cycles")
 """Seams in signal order; at one pass the first that differs is where the fault is."""
+
+ENDS = ("outputs", "last_flags")
+"""Seams that exist once per vector, after the last pass."""
 
 UNKNOWN = -(1 << 62)
 """An X that the Verilog drove: never equal to a golden value."""
@@ -30,7 +33,7 @@ MISSING = UNKNOWN + 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundTrace:
-    """Every seam of one round; V vectors, P passes, C columns, M multiplexer phases.
+    """Every seam of one round; V vectors, P passes, C columns.
 
     Attributes:
         rnd: the round.
@@ -40,8 +43,9 @@ class RoundTrace:
         codes: ADC codes, [V, P, C].
         partial_sums: accumulators after each pass, [V, P, C].
         outputs: what leaves the macro, [V, C]; [V, 0] if the round holds its accumulators.
+        last_flags: 1 beside the output that ends the chain, [V, C] or [V, 0].
+        code_cycles: cycle in which a column's code was taken, [V, P, C].
         hold_cycles: cycle in which the columns of a pass were held, [V, P].
-        code_cycles: cycle in which the codes of a phase were taken, [V, P, M].
         out_cycles: cycle in which an output left, [V, C] or [V, 0].
         clipped: conversions whose column quantity lies outside the ADC's range; only golden knows.
     """
@@ -53,6 +57,7 @@ class RoundTrace:
     codes: NDArray[np.integer]
     partial_sums: NDArray[np.integer]
     outputs: NDArray[np.integer]
+    last_flags: NDArray[np.integer]
     hold_cycles: NDArray[np.integer]
     code_cycles: NDArray[np.integer]
     out_cycles: NDArray[np.integer]
@@ -115,8 +120,8 @@ def _seam_arrays(t: RoundTrace) -> dict[str, NDArray[np.integer]]:
         return wide
 
     cycles = np.concatenate([t.hold_cycles[..., None], t.code_cycles, at_last_pass(t.out_cycles)], axis=2)
-    arrays = (t.word_lines, t.trials, t.codes, t.partial_sums, at_last_pass(t.outputs), cycles)
-    return dict(zip(SEAMS, arrays, strict=True))
+    ends = (at_last_pass(t.outputs), at_last_pass(t.last_flags), cycles)
+    return dict(zip(SEAMS, (t.word_lines, t.trials, t.codes, t.partial_sums, *ends), strict=True))
 
 
 def mismatches(golden: Sequence[RoundTrace], other: Sequence[RoundTrace]) -> dict[str, int]:
@@ -168,8 +173,4 @@ def _cycle(o: RoundTrace, vector: int, p: int, seam: str, column: int | None) ->
     """Clock cycle of the difference on the side that has a clock."""
     if seam in ("word_lines", "cycles") or column is None:
         return int(o.hold_cycles[vector, p])
-    if seam == "outputs":
-        return int(o.out_cycles[vector, column])
-    phases = o.code_cycles.shape[2]
-    per_phase = -(-o.codes.shape[2] // phases)
-    return int(o.code_cycles[vector, p, column // per_phase])
+    return int(o.out_cycles[vector, column] if seam in ENDS else o.code_cycles[vector, p, column])

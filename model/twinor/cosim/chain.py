@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from twinor.cosim import files, icarus
 from twinor.errors import SimulatorError
 from twinor.golden import macro
@@ -18,8 +16,9 @@ from twinor.rounds import End
 from twinor.trace import Divergence, RoundTrace, first_divergence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from twinor.config import Config
@@ -64,7 +63,12 @@ class Checked:
 
 
 def simulate(
-    job: Job, model: Path, *, timeout: float = 300, folder: Path | None = None, die_files: Path | None = None,
+    job: Job,
+    model: Path,
+    *,
+    timeout: float = 300,
+    folder: Path | None = None,
+    die_files: Path | None = None,
     waves: bool = False,
 ) -> list[RoundTrace]:
     """Run a job in Icarus and return the Verilog's trace.
@@ -95,7 +99,7 @@ def simulate(
 def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
     """Write what the harness reads; returns its plusargs."""
     config, macro_index = job.config, job.chain.macro
-    texts = {
+    texts: dict[Path, Callable[[], str]] = {
         folder / "words.hex": lambda: files.words_hex(config, job.chain),
         folder / "beats.hex": lambda: files.beats_hex(config, job.inputs),
         folder / "psums.hex": lambda: files.psums_hex(config, job.psums),

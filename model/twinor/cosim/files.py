@@ -130,8 +130,13 @@ def read_traces(config: Config, chain: Chain, prefix: Path, *, vectors: int) -> 
         trials=_trials(config, code, int(at[0]), int(at[1])),
         codes=code.fields(int(at[1]), int(at[2]), config.code_bits, config.n_adcs, signed=True),
         sums=code.fields(int(at[2]), int(at[3]), config.acc_bits, config.n_adcs, signed=True),
-        out=np.hstack([_cycles(out), out.fields(5, 5 + out_bytes, config.acc_bits, 1, signed=True)]),
-        last=out.fields(4, 5, 8, 1, signed=False),
+        out=np.hstack(
+            [
+                _cycles(out),
+                out.fields(5, 5 + out_bytes, config.acc_bits, 1, signed=True),
+                out.fields(4, 5, 8, 1, signed=False),
+            ]
+        ),
     )
     return events.split(chain, vectors)
 
@@ -195,7 +200,10 @@ class _Events:
             codes=columns(code["codes"]),
             partial_sums=columns(code["sums"]),
             outputs=out[..., 1],
+            last_flags=out[..., 2],
             hold_cycles=hold[..., 0],
-            code_cycles=code["code"].reshape(vectors, count, -1),
+            code_cycles=np.repeat(code["code"].reshape(vectors, count, -1), self.config.n_adcs, axis=2)[
+                ..., : rnd.col_count
+            ],
             out_cycles=out[..., 0],
         )

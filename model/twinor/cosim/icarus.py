@@ -60,7 +60,12 @@ def build(config: Config, *, rtl: Path = RTL, folder: Path = BUILD) -> Path:
         half = Path(temporary.name)
     try:
         command = ["iverilog", "-g2012", "-I", str(rtl), "-s", "cosim", *overrides, "-o", str(half)]
-        _call([*command, *map(str, files)], cwd=model.parent, timeout=300, what="Icarus Verilog could not compile")
+        _call(
+            [*command, *map(str, files)],
+            cwd=model.parent,
+            timeout=300,
+            what="Icarus Verilog could not compile",
+        )
         half.replace(model)
     finally:
         half.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from twinor.golden import macro_ctrl
 from twinor.golden.macro import outputs
 from twinor.network import Conv2d, Linear
 from twinor.params import RTL
-from twinor.run import run_layer
+from twinor.run import check_images, run_layer
 from twinor.trace import SEAMS, Divergence, mismatches
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def cosim(
 
 
 def _run(network: IntegerNetwork, placement: Placement, images: NDArray[np.integer], engine: _Engine) -> CosimResult:
+    check_images(network, images)
     x: NDArray[np.integer] = images
     for layer in network.layers:
         y = run_layer(layer, placement, x, engine.run_chain)
@@ -118,16 +119,16 @@ def _run(network: IntegerNetwork, placement: Placement, images: NDArray[np.integ
             engine.finish_layer(layer, x)
         x = y
     return CosimResult(
-        layers=list(engine.layers.values()), golden_logits=engine.golden_outputs, rtl_logits=x.astype(np.int64)
+        layers=list(engine.layers.values()),
+        golden_logits=engine.golden_outputs,
+        rtl_logits=x.astype(np.int64),
     )
 
 
 class _Engine:
     """Runs chains on golden and Verilog at once and keeps the figures of each layer."""
 
-    def __init__(
-        self, config: Config, die: Die, pool: ThreadPoolExecutor, run: Callable[[Job], Checked]
-    ) -> None:
+    def __init__(self, config: Config, die: Die, pool: ThreadPoolExecutor, run: Callable[[Job], Checked]) -> None:
         self.config, self.die, self.pool, self.run = config, die, pool, run
         self.progress: Callable[[str, float], None] = lambda _layer, _part: None
         self.layers: dict[str, LayerResult] = {}
@@ -153,7 +154,11 @@ class _Engine:
                 checked.append(future.result())
             except Divergence as found:
                 self.failed = piece
-                place = {"layer": placed.layer.name, "tile": c.tile, "vector": found.vector + size * len(checked)}
+                place = {
+                    "layer": placed.layer.name,
+                    "tile": c.tile,
+                    "vector": found.vector + size * len(checked),
+                }
                 raise Divergence(**(vars(found) | place)) from None
             _count(result, self.config, piece, checked[-1])
             self.progress(placed.layer.name, piece.vectors / job.vectors / len(placed.chains))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reproducers: a divergence cut down to one round and one vector where possible, with its die and inputs, in one folder."""
+"""Reproducers: a divergence cut down to one round and one vector where possible, with its die, in one folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from twinor.store import read_archive, write_archive
 from twinor.trace import Divergence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from twinor.trace import RoundTrace
 
 __all__ = ["load_job", "replay", "write_reproducer"]
 
@@ -84,13 +88,13 @@ def _divergence(job: Job, model: Path, timeout: float) -> Divergence | None:
     return None
 
 
-def _accumulators_before(job: Job, golden: list[macro.RoundTrace], index: int) -> NDArray[np.integer] | None:
+def _accumulators_before(job: Job, golden: Sequence[RoundTrace], index: int) -> NDArray[np.int64] | None:
     rnd = job.chain.rounds[index]
     if rnd.start is Start.LAST:
-        return golden[index - 1].partial_sums[:, -1]
+        return golden[index - 1].partial_sums[:, -1].astype(np.int64)
     if rnd.start is Start.PSUM and job.psums is not None:
         taken = sum(r.col_count for r in job.chain.rounds[:index] if r.start is Start.PSUM)
-        return job.psums[:, taken : taken + rnd.col_count]
+        return job.psums[:, taken : taken + rnd.col_count].astype(np.int64)
     return None
 
 
@@ -118,7 +122,12 @@ def _save_job(path: Path, job: Job, *, rtl: Path) -> None:
     arrays["words"] = pack(job.config, job.chain)
     if job.psums is not None:
         arrays["psums"] = job.psums.astype(np.int64)
-    header = {"config": asdict(job.config), "seed": job.die.seed, "rtl": str(rtl), "rounds": len(job.chain.rounds)}
+    header = {
+        "config": asdict(job.config),
+        "seed": job.die.seed,
+        "rtl": str(rtl),
+        "rounds": len(job.chain.rounds),
+    }
     write_archive(path, kind="reproducer", header=header, arrays=arrays)
 
 

@@ -54,9 +54,7 @@ def levels(config: Config, weights: NDArray[np.integer]) -> NDArray[np.uint8]:
     return sliced.reshape(w.shape[0], -1).astype(np.uint8)
 
 
-def currents(
-    strength: NDArray[np.int32], drive: NDArray[np.int32], lines: NDArray[np.uint8]
-) -> NDArray[np.int64]:
+def currents(strength: NDArray[np.int32], drive: NDArray[np.int32], lines: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Bit-line currents of one pass.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from twinor.golden import bitline, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
 from twinor.golden.requantize import requantize
-from twinor.rounds import End, Start, passes
+from twinor.rounds import End, Start, check_streams, passes
 from twinor.trace import RoundTrace
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def run_chain(
         One trace per round.
 
     Raises:
-        ValueError: a partial sum needs more than `psum_bits`, or activations more than `input_bits`.
+        ValueError: a stream has the wrong shape or a value outside its bits.
 
     Example:
         >>> from twinor.config import load
@@ -62,20 +62,19 @@ def run_chain(
         >>> outputs(run_chain(cfg, die, chain, [np.array([[1, 1, 2, 0]])])).tolist()
         [[4, -8, 12, 0]]
     """
-    _check_psums(config, psums)
+    check_streams(config, chain, inputs, psums, macros=len(die.strength))
     cycles = macro_ctrl.schedule(config, chain, vectors=inputs[0].shape[0])
-    acc = np.zeros((inputs[0].shape[0], 0), dtype=np.int64)
+    acc: NDArray[np.int64] = np.zeros((inputs[0].shape[0], 0), dtype=np.int64)
     traces, taken = [], 0
     for rnd, x, when in zip(chain.rounds, inputs, cycles, strict=True):
         if rnd.start is Start.ZERO:
             acc = np.zeros((x.shape[0], rnd.col_count), dtype=np.int64)
         elif rnd.start is Start.PSUM:
-            if psums is None or psums.shape[1] < taken + rnd.col_count:
-                raise ValueError(f"round {len(traces)} starts from partial sums, but too few were given")
+            assert psums is not None  # check_streams has seen to it
             acc = psums[:, taken : taken + rnd.col_count].astype(np.int64)
             taken += rnd.col_count
         trace = _run_round(config, die, chain, rnd, x, acc, when)
-        acc = trace.partial_sums[:, -1]
+        acc = trace.partial_sums[:, -1].astype(np.int64)
         traces.append(trace)
     return traces
 
@@ -83,12 +82,6 @@ def run_chain(
 def outputs(traces: Sequence[RoundTrace]) -> NDArray[np.int64]:
     """What leaves the macro, all rounds side by side, int64[vectors, columns]."""
     return np.concatenate([t.outputs for t in traces], axis=1).astype(np.int64)
-
-
-def _check_psums(config: Config, psums: NDArray[np.integer] | None) -> None:
-    limit = 1 << (config.psum_bits - 1)
-    if psums is not None and psums.size and (psums.min() < -limit or psums.max() >= limit):
-        raise ValueError(f"partial sums {psums.min()} .. {psums.max()} do not fit {config.psum_bits} signed bits")
 
 
 def _run_round(
@@ -101,7 +94,8 @@ def _run_round(
     cycles: macro_ctrl.RoundCycles,
 ) -> RoundTrace:
     order = passes(config, rnd)
-    lines, trials, codes, sums, clipped = [], [], [], [], 0
+    seams: list[tuple[NDArray[np.integer], ...]] = []
+    clipped = 0
     for p in order:
         step = rnd.steps[p.x_slice][p.w_slice]
         wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
@@ -109,18 +103,19 @@ def _run_round(
         code, trial = sar_adc.convert(config, q, thresholds, step=step)
         clipped += sar_adc.clipped(config, q, step=step)
         acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
-        for log, value in zip((lines, trials, codes, sums), (wl, trial, code, acc), strict=True):
-            log.append(value)
+        seams.append((wl, trial, code, acc))
+    lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
     return RoundTrace(
         rnd=rnd,
         passes=order,
-        word_lines=np.stack(lines, axis=1),
-        trials=np.stack(trials, axis=1),
-        codes=np.stack(codes, axis=1),
-        partial_sums=np.stack(sums, axis=1),
+        word_lines=lines,
+        trials=trials,
+        codes=codes,
+        partial_sums=sums,
         outputs=_finish(chain, rnd, acc),
+        last_flags=_last_flags(chain, rnd, vectors=x.shape[0]),
         hold_cycles=cycles.hold,
-        code_cycles=cycles.code,
+        code_cycles=np.repeat(cycles.code, config.n_adcs, axis=2)[..., : rnd.col_count],
         out_cycles=cycles.out,
         clipped=clipped,
     )
@@ -134,6 +129,14 @@ def _columns(
     current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
     q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
     return q, die.threshold[macro][sar_adc.adc_of_column(config, columns)]
+
+
+def _last_flags(chain: Chain, rnd: Round, *, vectors: int) -> NDArray[np.uint8]:
+    """1 beside the last column of the chain's last round."""
+    flags = np.zeros((vectors, rnd.col_count if rnd.end is not End.HOLD else 0), dtype=np.uint8)
+    if rnd is chain.rounds[-1]:
+        flags[:, -1:] = 1
+    return flags
 
 
 def _finish(chain: Chain, rnd: Round, acc: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -59,15 +59,16 @@ def floor_cycles(config: Config, chain: Chain) -> int:
     """
     settle = config.wl_cycles + config.settle_cycles
     return sum(
-        len(passes(config, rnd)) * max(settle, phases(config, rnd) * config.conversion_cycles)
-        for rnd in chain.rounds
+        len(passes(config, rnd)) * max(settle, phases(config, rnd) * config.conversion_cycles) for rnd in chain.rounds
     )
 
 
 def schedule(config: Config, chain: Chain, *, vectors: int) -> list[RoundCycles]:
     """Cycle of every event when `vectors` vectors run through a chain back to back."""
     state = _Stages(config)
-    counts = [(len(passes(config, r)), phases(config, r), r.col_count if r.end is not End.HOLD else 0) for r in chain.rounds]
+    counts = [
+        (len(passes(config, r)), phases(config, r), r.col_count if r.end is not End.HOLD else 0) for r in chain.rounds
+    ]
     result = [
         RoundCycles(*(np.zeros((vectors, *shape), dtype=np.int64) for shape in ((p,), (p, m), (c,))))
         for p, m, c in counts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requantization, the one rule of the whole project:
+"""Requantization, the one rule of the whole project.
 
     y = clip((acc * mult + add) >> shift, lo, hi)          arithmetic shift
 
@@ -44,5 +44,6 @@ def requantize(
         >>> requantize(np.array([[37, -5]]), np.array([3, 3]), np.array([8, 8]), shift=4, lo=0, hi=15)
         array([[7, 0]])
     """
-    wide = acc.astype(np.int64) * mult.astype(np.int64) + add.astype(np.int64)
-    return np.clip(wide >> shift, lo, hi)
+    wide: NDArray[np.int64] = acc.astype(np.int64) * mult.astype(np.int64) + add.astype(np.int64)
+    y: NDArray[np.int64] = np.clip(wide >> shift, lo, hi)
+    return y

@@ -56,4 +56,5 @@ def word_lines(config: Config, rnd: Round, x: NDArray[np.integer], *, group: int
 
 def word_line_sum(lines: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Sum of the word-line codes, int64[vectors]: what offset encoding has to take back."""
-    return lines.sum(axis=1, dtype=np.int64)
+    total: NDArray[np.int64] = lines.sum(axis=1, dtype=np.int64)
+    return total

@@ -53,8 +53,7 @@ def trained_digits(
         trained = load_trained(path)
         if trained.key != key:
             raise CorruptFile(
-                f"{path} holds another result (key {trained.key[:16]}, "
-                f"expected {key[:16]}); delete it to retrain"
+                f"{path} holds another result (key {trained.key[:16]}, expected {key[:16]}); delete it to retrain"
             )
         return trained
     try:

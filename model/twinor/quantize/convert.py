@@ -57,9 +57,7 @@ def to_integer(model: QuantNetwork, *, provenance: dict[str, str] | None = None)
 def _weight_layer(layer: QuantLayer, requant: Requant) -> Conv2d | Linear:
     codes = layer.threshold(layer.weight)[0].cpu().numpy().astype(np.int8)
     if isinstance(layer, QuantConv2d):
-        return Conv2d(
-            name=layer.name, weight=codes, stride=layer.stride, padding=layer.padding, requant=requant
-        )
+        return Conv2d(name=layer.name, weight=codes, stride=layer.stride, padding=layer.padding, requant=requant)
     return Linear(name=layer.name, weight=codes, requant=requant)
 
 

@@ -124,9 +124,7 @@ def _norm_and_relu(places: list[Place], index: int) -> nn.BatchNorm2d | None:
     return norm
 
 
-def _weight_layer(
-    place: Place, norm: nn.BatchNorm2d | None, *, name: str, logits: bool, input_max: int
-) -> QuantLayer:
+def _weight_layer(place: Place, norm: nn.BatchNorm2d | None, *, name: str, logits: bool, input_max: int) -> QuantLayer:
     layer = place[2]
     quant: QuantLayer
     if isinstance(layer, nn.Conv2d):
@@ -182,9 +180,7 @@ def _check_shapes(places: Iterable[Place], input_shape: tuple[int, int, int]) ->
             _refuse(place, f"its input has shape {tuple(shape[1:])}; put Flatten before it")
         if isinstance(layer, nn.BatchNorm2d):  # running it would move its statistics
             if len(shape) != 4 or layer.num_features != shape[1]:
-                _refuse(
-                    place, f"num_features is {layer.num_features}, but its input has shape {tuple(shape[1:])}"
-                )
+                _refuse(place, f"num_features is {layer.num_features}, but its input has shape {tuple(shape[1:])}")
             continue
         try:
             with torch.no_grad():
