@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random configurations, dies, chains and networks that keep every rule and reach every corner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from twinor.config import ENCODINGS, Config, load, replace
+from twinor.die import NEVER, Die, ideal_die
+from twinor.golden import flash_array
+from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
+from twinor.rounds import Chain, End, Round, Start
+
+Ints = NDArray[np.integer[Any]]
+Rng = np.random.Generator
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def configs(draw: st.DrawFn, **fixed: Any) -> Config:
+    """Small macros of every encoding, slicing and shape."""
+    encoding = fixed.pop("weight_encoding", None) or draw(st.sampled_from(ENCODINGS))
+    weight_bits = draw(st.integers(2, 6))
+    stored = weight_bits - (encoding == "differential")
+    input_bits = draw(st.integers(1, 6))
+    lanes, adcs, share = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    rows = lanes * draw(st.integers(1, 6))
+    keys: dict[str, Any] = {
+        "name": "random",
+        "rows": rows,
+        "cols": adcs * share,
+        "active_rows": draw(st.integers(1, rows)),
+        "cols_per_adc": share,
+        "weight_encoding": encoding,
+        "weight_bits": weight_bits,
+        "cell_bits": 1 if encoding == "twos_complement" else draw(st.integers(1, stored)),
+        "input_bits": input_bits,
+        "dac_bits": draw(st.integers(1, min(4, input_bits))),
+        "adc_bits": draw(st.integers(2, 8)),
+        "in_lanes": lanes,
+        "max_rounds": draw(st.integers(1, 4)),
+        "psum_bits": draw(st.integers(8, 20)),
+        "frac_bits": draw(st.integers(6, 8)),
+        "wl_cycles": draw(st.integers(1, 3)),
+        "settle_cycles": draw(st.integers(1, 12)),
+    }
+    return replace(load("tiny"), **(keys | fixed))
+
+
+def lossless(config: Config) -> Config:
+    """The same macro with a step of 1, and so few active rows that the ADC holds every column."""
+    bits = config.dac_bits + config.cell_bits + (config.weight_encoding == "differential")
+    adc_bits = max(config.adc_bits, bits)
+    codes = (1 << adc_bits - 1) - 1 if config.bipolar else (1 << adc_bits) - 1
+    per_row = ((1 << config.dac_bits) - 1) * ((1 << config.cell_bits) - 1)
+    return replace(config, adc_bits=adc_bits, active_rows=min(config.rows, codes // per_row), step="unit")
+
+
+def random_weights(config: Config, rng: Rng, rows: int, cols: int) -> Ints:
+    """Weights over the whole range of the encoding, with both ends in the first two rows if there is room."""
+    weights = rng.integers(config.weight_min, config.weight_max, (rows, cols), endpoint=True)
+    weights[:1], weights[1:2] = config.weight_min, config.weight_max
+    return weights
+
+
+def random_levels(config: Config, rng: Rng, *, macros: int = 1) -> NDArray[np.uint8]:
+    """Cell levels of random weights, uint8[macros, rows, bit_lines]."""
+    images = [random_weights(config, rng, config.rows, config.cols) for _ in range(macros)]
+    return np.stack([flash_array.levels(config, w) for w in images])
+
+
+def programmed(config: Config, weights: Ints) -> Die:
+    """An ideal die of one macro that holds these weights."""
+    return ideal_die(config, flash_array.levels(config, weights)[None])
+
+
+def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
+    """A die no process makes: any strength, uneven drives and threshold tables in no order."""
+    one, top = 1 << config.frac_bits, (1 << config.cell_bits) - 1
+    drive = rng.integers(0, ((1 << config.dac_bits) - 1) * one, (macros, config.rows, 1 << config.dac_bits))
+    drive[..., 0] = 0
+    levels = np.arange(1 << config.adc_bits) + config.code_min
+    threshold = levels + rng.normal(0, 3, (macros, config.n_adcs, 1 << config.adc_bits))
+    threshold = np.rint(threshold * one * one)
+    threshold[..., 0] = NEVER
+    return Die(
+        config_digest=config.digest(),
+        seed=None,
+        strength=rng.integers(0, 2 * top * one, (macros, config.rows, config.bit_lines), dtype=np.int32),
+        drive=drive.astype(np.int32),
+        threshold=threshold.astype(np.int32),
+    )
+
+
+def one_round(config: Config, **changes: Any) -> Round:
+    """A round over the whole macro at steps of 1 that starts from zero and ends raw."""
+    steps = ((1,) * config.w_slices,) * config.x_slices
+    whole = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols, "steps": steps}
+    return Round(**(whole | changes))
+
+
+def chain_of(config: Config, *rounds: Round, **changes: Any) -> Chain:
+    """A chain on macro 0 with an empty column table."""
+    zero = np.zeros(config.cols, dtype=np.int32)
+    return Chain(**({"macro": 0, "rounds": rounds, "mult": zero, "add": zero} | changes))
+
+
+def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool) -> Round:
+    row_base = int(rng.integers(config.rows // config.in_lanes)) * config.in_lanes
+    col_base = int(rng.integers(config.cols_per_adc)) * config.n_adcs
+    col_count = int(rng.integers(1, config.cols - col_base + 1))
+    start = Start(int(rng.choice([Start.ZERO, Start.PSUM] if before is None else list(Start))))
+    if before is not None and start is Start.LAST:  # accumulators stay where they are
+        col_count = before.col_count
+        col_base = int(rng.integers((config.cols - col_count) // config.n_adcs + 1)) * config.n_adcs
+    plan = int(rng.integers(1, config.x_slices + 1))
+    steps = rng.choice(config.steps, (plan, config.w_slices)).tolist()
+    limit = 1 << min(config.acc_bits, 32) - 1
+    lo, hi = np.sort(rng.integers(-limit, limit, 2)).tolist()
+    return Round(
+        row_base=row_base,
+        row_count=int(rng.integers(1, config.rows - row_base + 1)),
+        col_base=col_base,
+        col_count=col_count,
+        steps=tuple(tuple(row) for row in steps),
+        start=start,
+        end=End(int(rng.choice([End.RAW, End.REQUANT] if last else list(End)))),
+        shift=int(rng.integers(1, 32)),
+        lo=lo,
+        hi=hi,
+    )
+
+
+def random_chain(config: Config, rng: Rng, *, macros: int = 1) -> Chain:
+    """A chain of 1 .. max_rounds rounds with every start, end, step, region and input slice plan."""
+    rounds: list[Round] = []
+    length = int(rng.integers(1, config.max_rounds + 1))
+    for n in range(length):
+        rounds.append(_random_round(config, rng, rounds[-1] if rounds else None, last=n == length - 1))
+    return Chain(
+        macro=int(rng.integers(macros)),
+        rounds=tuple(rounds),
+        mult=rng.integers(-(2**15), 2**15, config.cols).astype(np.int32),
+        add=rng.integers(-(2**31), 2**31, config.cols).astype(np.int32),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stimulus:
+    """What a chain takes in."""
+
+    inputs: list[Ints]
+    psums: Ints | None
+
+
+def stimulus(config: Config, chain: Chain, rng: Rng, *, vectors: int) -> Stimulus:
+    """Random activations and partial sums over their whole range."""
+    limit = 1 << config.psum_bits - 1
+    wanted = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
+    inputs = [rng.integers(0, 1 << config.input_bits, (vectors, rnd.row_count)) for rnd in chain.rounds]
+    return Stimulus(inputs=inputs, psums=rng.integers(-limit, limit, (vectors, wanted)) if wanted else None)
+
+
+def hidden(rng: Rng, channels: int, *, top: int = 15) -> Requant:
+    """Requantization to activations; shifts, signs and addends so that both clips and the middle occur."""
+    mult = rng.integers(20, 200, channels).astype(np.int16)
+    mult[::5] *= -1
+    add = rng.integers(-(2**11), 2**13, channels).astype(np.int32)
+    return Requant(mult=mult, add=add, shift=11, lo=0, hi=top)
+
+
+def logits(rng: Rng, channels: int) -> Requant:
+    """Outputs equal to the accumulator plus a bias."""
+    bias = rng.integers(-100, 100, channels).astype(np.int32)
+    mult = np.full(channels, 2, dtype=np.int16)
+    return Requant(mult=mult, add=2 * bias + 1, shift=1, lo=-(2**19), hi=2**19 - 1)
+
+
+def small_network(rng: Rng, *, low: int = -7, classes: int = 10) -> IntegerNetwork:
+    """Uneven kernels, strides and paddings, a pool and two linear layers; weights low .. 7."""
+
+    def weight(*shape: int) -> NDArray[np.int8]:
+        return rng.integers(low, 8, shape).astype(np.int8)
+
+    layers = (
+        Conv2d(name="conv1", weight=weight(6, 2, 3, 2), stride=(2, 1), padding=(1, 0), requant=hidden(rng, 6)),
+        Conv2d(name="conv2", weight=weight(5, 6, 3, 3), padding=(1, 1), requant=hidden(rng, 5)),
+        MaxPool2d(name="pool", kernel=(2, 3), stride=(1, 2)),
+        Flatten(name="flatten"),
+        Linear(name="fc1", weight=weight(7, 45), requant=hidden(rng, 7)),
+        Linear(name="fc2", weight=weight(classes, 7), requant=logits(rng, classes)),
+    )
+    return IntegerNetwork(input_shape=(2, 7, 8), input_bits=4, layers=layers)
+
+
+def linear_network(weight: Ints, requant: Requant, *, input_bits: int = 4) -> IntegerNetwork:
+    """One linear layer named `fc`, int8[out, in]."""
+    layer = Linear(name="fc", weight=weight.astype(np.int8), requant=requant)
+    return IntegerNetwork(input_shape=(weight.shape[1], 1, 1), input_bits=input_bits, layers=(layer,))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that many tests share, and the one setting of every property test."""
+
+import os
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from twinor.config import Config, load
+
+# Derandomized: a property test that passed once passes until the code changes.
+settings.register_profile("twinor", derandomize=True, deadline=None, database=None, max_examples=60)
+settings.load_profile("twinor")
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A generator of its own for every test; pytest shows the printed seed when the test fails."""
+    seed = int(os.environ.get("TWINOR_TEST_SEED", zlib.crc32(request.node.nodeid.encode())))
+    print(f"rng seed: repeat with TWINOR_TEST_SEED={seed}")
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """The smallest preset."""
+    return load("tiny")
+
+
+@pytest.fixture(scope="session")
+def nor40() -> Config:
+    """The default preset."""
+    return load("nor40_int4")
+
+
+@pytest.fixture(scope="session")
+def exact() -> Config:
+    """The lossless preset."""
+    return load("nor40_int4_exact")
