@@ -55,7 +55,7 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
             steps[layer.name] = full_steps(config)
         else:
             steps[layer.name] = _layer_steps(config, place(config, alone), layer, x)
-        placement = place(config, alone, steps)
+        placement = place(config, alone, {layer.name: steps[layer.name]})
         runner = chain_runner(config, ideal_die(config, placement.levels), backend="fast")
         x = run_layer(layer, placement, x, runner)
     return steps

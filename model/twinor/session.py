@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -178,7 +179,7 @@ def cosim(
     labels = bench.labels[:count]
     scores = bench.accuracies(count)
     scores |= {"golden": _percent(result.golden_logits, labels), "rtl": _percent(result.rtl_logits, labels)}
-    console.print(_layer_table(result.layers, bench))
+    console.print(_layer_table(result.layers))
     console.print(_seam_table(result.layers))
     console.print(_accuracy_table(scores, count))
     _say_outcome(result, count, seconds, console)
@@ -209,9 +210,8 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     for fold in range(data_module.FOLDS):
         trained(seed=seed, fold=fold, console=console)  # each with its progress bar; the folds below are then cached
     results = run_folds(Recipe(seed=seed), evaluate)
-    table = Table(title=f"digits, 5 folds, int4 on fast with preset {config.name}")
-    for column in ("fold", "images", "float %", "fake-quantized %", "int4 %"):
-        table.add_column(column, justify="right")
+    title = f"digits, 5 folds, int4 on fast with preset {config.name}"
+    table = _table(title, "fold", "images", "float", "fake-quantized", "int4")
     for name, result in [*((str(k), r) for k, r in enumerate(results)), ("all", sum_folds(results))]:
         table.add_row(name, str(result.images), *(f"{p:.2f}" for p in result.percent()))
     console.print(table)
@@ -248,52 +248,34 @@ def _applied(bench: Bench, count: int) -> dict[str, Any]:
     }
 
 
-def _layer_table(layers: Sequence[LayerResult], bench: Bench) -> Table:
-    table = Table(title=f"co-simulation on preset {bench.config.name}: golden against rtl")
-    for column in (
-        "layer",
-        "rows x cols",
-        "tiles",
-        "rounds",
-        "conversions",
-        "clipped",
-        "cycles",
-        "over floor",
-    ):
-        table.add_column(column, justify="left" if column == "layer" else "right")
+def _table(title: str, *columns: str) -> Table:
+    """A table that fits 80 characters: first column left, figures right, nothing wrapped."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def _layer_table(layers: Sequence[LayerResult]) -> Table:
+    columns = ("layer", "rows x cols", "tiles", "rounds", "conversions", "clipped", "cycles", "/ floor")
+    table = _table("co-simulation, golden and rtl", *columns)
     for layer in layers:
-        table.add_row(
-            layer.name,
-            f"{layer.rows} x {layer.cols}",
-            f"{layer.tiles}",
-            f"{layer.rounds:,}",
-            f"{layer.conversions:,}",
-            f"{layer.clipped:,}",
-            f"{layer.cycles:,}",
-            f"{layer.cycles / layer.floor_cycles:.3f}",
-        )
+        counts = (layer.tiles, layer.rounds, layer.conversions, layer.clipped, layer.cycles)
+        over = f"{layer.cycles / layer.floor_cycles:.3f}"
+        table.add_row(layer.name, f"{layer.rows} x {layer.cols}", *(f"{n:,}" for n in counts), over)
     return table
 
 
 def _seam_table(layers: Sequence[LayerResult]) -> Table:
-    table = Table(title="mismatches per seam")
-    table.add_column("layer")
-    for seam in layers[0].mismatches:
-        table.add_column(seam, justify="right", no_wrap=True)
-    exact = any(layer.exact for layer in layers)
-    if exact:
-        table.add_column("PyTorch", justify="right")
+    table = _table("mismatches per seam", "layer", *layers[0].mismatches)
     for layer in layers:
-        counts = [str(count) for count in layer.mismatches.values()]
-        table.add_row(layer.name, *counts, *(["equal" if layer.exact else "not compared"] if exact else []))
+        table.add_row(layer.name, *map(str, layer.mismatches.values()))
     return table
 
 
 def _accuracy_table(scores: dict[str, float], count: int) -> Table:
-    table = Table(title=f"accuracy on {count} test images")
-    for name in scores:
-        table.add_column(name, justify="right")
-    table.add_row(*(f"{score:.2f} %" for score in scores.values()))
+    table = _table("accuracy", "images", *scores)
+    table.add_row(str(count), *(f"{score:.2f} %" for score in scores.values()))
     return table
 
 
@@ -301,6 +283,8 @@ def _say_outcome(result: CosimResult, count: int, seconds: float, console: Conso
     different = sum(sum(layer.mismatches.values()) for layer in result.layers)
     conversions = sum(layer.conversions for layer in result.layers)
     cycles = sum(layer.cycles for layer in result.layers)
+    if all(layer.exact for layer in result.layers):
+        console.print("every accumulator equals PyTorch's integer arithmetic")
     console.print(
         f"{count} images, {len(result.layers)} layers, {conversions:,} conversions, {cycles:,} cycles in "
         f"{seconds:.0f} s: {different} mismatches at {len(result.layers[0].mismatches)} seams",
