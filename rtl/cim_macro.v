@@ -127,7 +127,7 @@ module cim_macro #(
   wire [6:0]             code_step_shift;
   wire [7:0]             slice_shift, x_shift;
   wire [WL_SUM_BITS-1:0] code_wl_sum;
-  wire [5:0]             shift;
+  wire [4:0]             shift;
   wire [ACC_BITS-1:0]    lo, hi;
 
   macro_ctrl #(

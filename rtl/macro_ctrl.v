@@ -80,7 +80,7 @@ module macro_ctrl #(
   output wire [15:0]            lanes_o,
   output wire                   last_o,
   output wire                   raw_o,
-  output wire [5:0]             shift_o,
+  output wire [4:0]             shift_o,
   output wire [ACC_BITS-1:0]    lo_o,
   output wire [ACC_BITS-1:0]    hi_o
 );
@@ -105,8 +105,9 @@ module macro_ctrl #(
   reg                             armed_q;
   reg                             last_word_q;  // the round being written is the chain's last
 
-  wire                            write   = word_valid_i && word_ready_o;
   wire [4:0]                      word    = word_addr_i[4:0];
+  wire                            exists  = {27'd0, word} < ROUND_WORDS && {22'd0, word_addr_i[14:5]} < MAX_ROUNDS;
+  wire                            write   = word_valid_i && word_ready_o && exists;
   wire [31:0]                     word_at = {22'd0, word_addr_i[14:5]} * DESC_BITS + {22'd0, word, 5'd0};
 
   always @(posedge clk_i or negedge rst_ni) begin
@@ -138,8 +139,8 @@ module macro_ctrl #(
 
   wire [15:0]            load_rows    = load_d[31:16];
   wire                   load_last    = load_d[76];
-  wire [15:0]            settle_mux   = settle_d[47:32];
   wire [7:0]             settle_plan  = settle_d[71:64];
+  wire [15:0]            convert_mux  = convert_d[47:32];
   wire [15:0]            convert_cols = convert_d[63:48];
   wire [1:0]             convert_from = convert_d[73:72];
   wire [STEP_BITS-1:0]   convert_step = convert_d[DESC_BITS-1:160];
@@ -152,10 +153,8 @@ module macro_ctrl #(
   reg         busy_q;
   reg  [15:0] wait_q;
   reg         first_q;   // first pass of the round
-  reg  [7:0]  x_q;
-  reg  [7:0]  w_q;
-  reg  [15:0] row_q;     // first row of the group
-  reg  [15:0] left_q;    // rows from row_q to the end of the round
+  reg  [7:0]  x_q, w_q;
+  reg  [15:0] row_q, left_q;  // first row of the group, rows from there to the end of the round
 
   wire        w_end      = w_q == W_END[7:0];
   wire        x_end      = x_q == settle_plan - 8'd1;
@@ -210,7 +209,7 @@ module macro_ctrl #(
     end
   end
 
-  assign load_en_o    = armed_q;
+  assign load_en_o    = armed_q && !word_valid_i;  // new words come before new vectors
   assign load_base_o  = load_d[15:0];
   assign load_count_o = load_rows;
   assign swap_o       = swap;
@@ -228,11 +227,8 @@ module macro_ctrl #(
   reg                    sample_q;          // waits for, or is in, the sample cycle
   reg                    convert_first_q;
   reg                    convert_end_q;     // last pass of the round
-  reg  [7:0]             convert_x_q;
-  reg  [7:0]             convert_w_q;
-  reg  [15:0]            mux_q;
-  reg  [15:0]            phase_q;
-  reg  [15:0]            col_q;
+  reg  [7:0]             convert_x_q, convert_w_q;
+  reg  [15:0]            phase_q, col_q;
   reg  [WL_SUM_BITS-1:0] convert_sum_q;
 
   wire                   phase_end = convert_cols - col_q <= LANES;
@@ -242,7 +238,7 @@ module macro_ctrl #(
 
   assign convert_free = !convert_busy_q || (adc_done_i && phase_end);
   assign sample_o     = sample_q && code_free;
-  assign mux_o        = mux_q;
+  assign mux_o        = convert_mux + phase_q;
   assign step_shift_o = step[7:1];
   assign step_three_o = step[0];
 
@@ -255,7 +251,6 @@ module macro_ctrl #(
       convert_end_q   <= 1'b0;
       convert_x_q     <= 8'd0;
       convert_w_q     <= 8'd0;
-      mux_q           <= 16'd0;
       phase_q         <= 16'd0;
       col_q           <= 16'd0;
       convert_sum_q   <= {WL_SUM_BITS{1'b0}};
@@ -267,14 +262,12 @@ module macro_ctrl #(
       convert_end_q   <= pass_end;
       convert_x_q     <= x_q;
       convert_w_q     <= w_q;
-      mux_q           <= settle_mux;
       phase_q         <= 16'd0;
       col_q           <= 16'd0;
       convert_sum_q   <= wl_sum_i;
     end else if (adc_done_i) begin
       convert_busy_q <= !phase_end;
       sample_q       <= !phase_end;
-      mux_q          <= mux_q + 16'd1;
       phase_q        <= phase_q + 16'd1;
       col_q          <= col_q + LANES;
     end else if (sample_o) begin
@@ -287,11 +280,9 @@ module macro_ctrl #(
   reg                    code_valid_q;
   reg                    code_first_q;
   reg                    code_end_q;
-  reg  [7:0]             code_x_q;
-  reg  [7:0]             code_w_q;
+  reg  [7:0]             code_x_q, code_w_q;
   reg  [7:0]             code_step_q;
-  reg  [15:0]            code_phase_q;
-  reg  [15:0]            code_col_q;
+  reg  [15:0]            code_phase_q, code_col_q;
   reg  [WL_SUM_BITS-1:0] code_sum_q;
 
   always @(posedge clk_i or negedge rst_ni) begin
@@ -348,7 +339,7 @@ module macro_ctrl #(
   assign lanes_o = (code_left < LANES) ? code_left : LANES;
   assign last_o  = code_d[76] && code_left <= LANES;
   assign raw_o   = code_end == EndRaw;
-  assign shift_o = code_d[85:80];
+  assign shift_o = code_d[84:80];
   assign lo_o    = code_d[96 +: ACC_BITS];
   assign hi_o    = code_d[128 +: ACC_BITS];
 

@@ -33,7 +33,7 @@ module requantize #(
   input  wire [15:0]                lanes_i,       // columns in use, 1 .. N_ADCS
   input  wire                       last_i,        // the last columns of a chain
   input  wire                       raw_i,
-  input  wire [5:0]                 shift_i,       // 1 .. 31
+  input  wire [4:0]                 shift_i,       // 1 .. 31
   input  wire [ACC_BITS-1:0]        lo_i,
   input  wire [ACC_BITS-1:0]        hi_i,
 
@@ -52,10 +52,11 @@ module requantize #(
   reg  [MULT_BITS-1:0] mult_mem [0:COLS-1];
   reg  [ADD_BITS-1:0]  add_mem  [0:COLS-1];
   wire [13:0]          table_col = table_addr_i[14:1];
+  wire                 table_we  = table_we_i && {18'd0, table_col} < COLS;
 
   always @(posedge clk_i) begin
-    if (table_we_i && !table_addr_i[0]) mult_mem[table_col[COL_BITS-1:0]] <= table_data_i[MULT_BITS-1:0];
-    if (table_we_i &&  table_addr_i[0]) add_mem[table_col[COL_BITS-1:0]]  <= table_data_i[ADD_BITS-1:0];
+    if (table_we && !table_addr_i[0]) mult_mem[table_col[COL_BITS-1:0]] <= table_data_i[MULT_BITS-1:0];
+    if (table_we &&  table_addr_i[0]) add_mem[table_col[COL_BITS-1:0]]  <= table_data_i[ADD_BITS-1:0];
   end
 
   // Sums leave lane by lane //
@@ -65,7 +66,7 @@ module requantize #(
   reg  [15:0]                left_q;  // lanes still to leave
   reg                        last_q;
   reg                        raw_q;
-  reg  [5:0]                 shift_q;
+  reg  [4:0]                 shift_q;
   reg  [ACC_BITS-1:0]        lo_q;
   reg  [ACC_BITS-1:0]        hi_q;
 
@@ -76,7 +77,7 @@ module requantize #(
   wire take  = sum_valid_i && sum_ready_o;
   wire shift = left_q != 16'd0 && (!out_valid_q || out_ready_i);
 
-  assign sum_ready_o = left_q == 16'd0;
+  assign sum_ready_o = left_q == 16'd0 || (left_q == 16'd1 && shift);
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -85,7 +86,7 @@ module requantize #(
       col_q   <= 16'd0;
       last_q  <= 1'b0;
       raw_q   <= 1'b0;
-      shift_q <= 6'd0;
+      shift_q <= 5'd0;
       lo_q    <= {ACC_BITS{1'b0}};
       hi_q    <= {ACC_BITS{1'b0}};
     end else if (take) begin

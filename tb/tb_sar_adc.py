@@ -50,10 +50,7 @@ class Driver(bench.Agent):
             self.dut.cmp_i.value = int(self.rng.integers(1 << self.cfg.n_adcs))
             return
         trials = unpack(to_int(self.dut.trial_o), self.cfg.adc_bits, self.cfg.n_adcs)
-        levels = [
-            int(table[trial]) * self.now.step
-            for table, trial in zip(self.now.thresholds, trials, strict=True)
-        ]
+        levels = [int(table[trial]) * self.now.step for table, trial in zip(self.now.thresholds, trials, strict=True)]
         self.dut.cmp_i.value = pack((int(q >= level) for q, level in zip(self.now.q, levels, strict=True)), 1)
 
 
@@ -84,9 +81,7 @@ class Monitor(bench.Agent):
         elif self.trials:
             codes = [signed(c, cfg.code_bits) for c in unpack(to_int(dut.code_o), cfg.code_bits, cfg.n_adcs)]
             if self.codes is None:
-                self.check.got(
-                    (codes, [list(path) for path in zip(*self.trials, strict=True)]), time=bench.now()
-                )
+                self.check.got((codes, [list(path) for path in zip(*self.trials, strict=True)]), time=bench.now())
                 self.codes = codes
             assert codes == self.codes, f"codes {self.codes} became {codes} without a start at {bench.now()}"
         if to_int(dut.start_i):

@@ -112,15 +112,11 @@ class ShiftAdd(bench.Bench):
             final = work.final and n == len(work.turns) - 1
             total = np.full(phases, turn.word_line_sum)
             acc = self.acc[:phases]
-            self.acc[:phases] = shift_add.accumulate(
-                self.cfg, acc, turn.codes, total, p=turn.p, step=turn.step
-            )
+            self.acc[:phases] = shift_add.accumulate(self.cfg, acc, turn.codes, total, p=turn.p, step=turn.step)
             for phase in range(phases):
                 await self.codes(work, turn, phase, first=n == 0, final=final, last_phase=phase == phases - 1)
 
-    async def codes(
-        self, work: Work, turn: Turn, phase: int, *, first: bool, final: bool, last_phase: bool
-    ) -> None:
+    async def codes(self, work: Work, turn: Turn, phase: int, *, first: bool, final: bool, last_phase: bool) -> None:
         """Offer the codes of one phase until they are taken; partial sums may come before."""
         cfg, p, dut = self.cfg, turn.p, self.dut
         step, psum = step_code(turn.step), work.psums is not None

@@ -66,9 +66,7 @@ class WlDac(bench.Bench):
         """Wire everything; `idle` is the share of cycles in which the source offers nothing."""
         self.cfg = cfg = bench.config()
         self.rng = rng
-        self.source = StreamSource(
-            dut, "in", {"data_i": cfg.in_lanes * cfg.input_bits}, idle=pauses(rng, idle)
-        )
+        self.source = StreamSource(dut, "in", {"data_i": cfg.in_lanes * cfg.input_bits}, idle=pauses(rng, idle))
         self.monitor = Monitor(dut, cfg)
         super().__init__(dut, self.source, self.monitor)
 
@@ -89,19 +87,13 @@ class WlDac(bench.Bench):
         beats, start = -(-rnd.row_count // self.cfg.in_lanes), self.source.sent
         while not self.read("loaded_o"):
             taken = self.source.sent - start
-            assert self.read("loading_o") == int(0 < taken < beats), (
-                f"loading_o after {taken} of {beats} beats"
-            )
+            assert self.read("loading_o") == int(0 < taken < beats), f"loading_o after {taken} of {beats} beats"
             self.dut.load_en_i.value = int(self.rng.random() < 0.8)
             await self.cycle()
-        assert self.source.sent - start == beats, (
-            f"loaded_o after {self.source.sent - start} of {beats} beats"
-        )
+        assert self.source.sent - start == beats, f"loaded_o after {self.source.sent - start} of {beats} beats"
         assert not self.read("in_ready_o"), "a full shadow latch takes no beat"
 
-    async def drive(
-        self, rnd: Round, x: NDArray[np.integer], order: list[tuple[int, int]], *, first: bool
-    ) -> None:
+    async def drive(self, rnd: Round, x: NDArray[np.integer], order: list[tuple[int, int]], *, first: bool) -> None:
         """Drive passes (group, slice) of a vector; the first one may come with the swap."""
         for n, (group, x_slice) in enumerate(order):
             row_first = rnd.row_base + group * self.cfg.active_rows

@@ -38,7 +38,7 @@ DIGITAL = {
     "settle_cycles": (1, 255),
     "in_lanes": (1, 64),
     "max_rounds": (1, 256),
-    "psum_bits": (8, 32),
+    "psum_bits": (8, 31),
 }
 ANALOG = {
     "step": ("calibrated", "unit"),
@@ -350,7 +350,7 @@ def _contradictions(c: Config) -> list[tuple[bool, str]]:
             c.adc_bits + 2 * c.frac_bits > 28,
             f"adc_bits = {c.adc_bits} and frac_bits = {c.frac_bits}: thresholds need adc_bits + 2 * frac_bits <= 28",
         ),
-        (c.acc_bits > 48, f"accumulators would need {c.acc_bits} bits, more than 48"),
+        (c.acc_bits > 32, f"accumulators would need {c.acc_bits} bits, more than the 32 of a round word"),
     ]
 
 

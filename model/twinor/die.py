@@ -182,4 +182,4 @@ def load_die(path: Path, config: Config, *, macros: int) -> Die:
             raise CorruptFile(f"{path}: {name} {low} .. {high}, expected 0 .. {limit}; {REMEDY}")
     if np.any(tables["drive"][:, :, 0]):
         raise CorruptFile(f"{path}: word-line code 0 drives a cell; {REMEDY}")
-    return Die(config_digest=header["config"], seed=header["seed"], **{name: tables[name] for name in TABLES})
+    return Die(config_digest=header["config"], seed=header.get("seed"), **{name: tables[name] for name in TABLES})

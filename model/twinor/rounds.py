@@ -181,7 +181,7 @@ def _check_range(name: str, values: NDArray[np.integer], low: int, past: int) ->
 
 
 def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
-    c, limit = config, 1 << (min(config.acc_bits, 32) - 1)
+    c, limit = config, 1 << (config.acc_bits - 1)
     steps = [s for row in rnd.steps for s in row]
     plan = 1 <= len(rnd.steps) <= c.x_slices and all(len(row) == c.w_slices for row in rnd.steps)
     return [
@@ -216,7 +216,7 @@ def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
             "lo, hi",
             (rnd.lo, rnd.hi),
             -limit <= rnd.lo <= rnd.hi < limit,
-            f"lo <= hi in {min(c.acc_bits, 32)} signed bits",
+            f"lo <= hi in {c.acc_bits} signed bits",
         ),
     ]
 

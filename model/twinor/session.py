@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -179,9 +178,9 @@ def cosim(
     labels = bench.labels[:count]
     scores = bench.accuracies(count)
     scores |= {"golden": _percent(result.golden_logits, labels), "rtl": _percent(result.rtl_logits, labels)}
-    console.print(_layer_table(result.layers))
-    console.print(_seam_table(result.layers))
-    console.print(_accuracy_table(scores, count))
+    for table in (_layer_table(result.layers), _seam_table(result.layers), _accuracy_table(scores, count)):
+        console.print(table)
+        console.print()
     _say_outcome(result, count, seconds, console)
     layers = [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in result.layers]
     report = _applied(bench, count) | {"seconds": seconds, "layers": layers, "accuracy": scores}
@@ -250,7 +249,7 @@ def _applied(bench: Bench, count: int) -> dict[str, Any]:
 
 def _table(title: str, *columns: str) -> Table:
     """A table that fits 80 characters: first column left, figures right, nothing wrapped."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", no_wrap=True)
     return table

@@ -97,15 +97,18 @@ class Bench:
         Clock(dut.clk_i, PERIOD_NS, unit="ns", impl="gpi").start()
 
     async def reset(self, **inputs: int) -> None:
-        """Set inputs, then hold the reset for two cycles."""
-        self.dut.rst_ni.value = 0
+        """Set inputs, then hold the reset, if there is one, for two cycles."""
+        resets = [self.dut.rst_ni] if hasattr(self.dut, "rst_ni") else []
+        for signal in resets:
+            signal.value = 0
         for agent in self.agents:
             agent.reset()
         for name, value in inputs.items():
             getattr(self.dut, name).value = value
         for _ in range(2):
             await FallingEdge(self.dut.clk_i)
-        self.dut.rst_ni.value = 1
+        for signal in resets:
+            signal.value = 1
 
     async def cycle(self, see: str = "") -> int:
         """One clock cycle; the caller's own writes before it belong to it.

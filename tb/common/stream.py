@@ -36,9 +36,7 @@ class StreamSource(Agent):
     A beat is a dictionary of fields: `{"data_i": 5}` drives `<prefix>_data_i`.
     """
 
-    def __init__(
-        self, dut: Any, prefix: str, fields: dict[str, int], *, idle: Iterator[bool] | None = None
-    ) -> None:
+    def __init__(self, dut: Any, prefix: str, fields: dict[str, int], *, idle: Iterator[bool] | None = None) -> None:
         """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width."""
         self._valid, self._ready = getattr(dut, f"{prefix}_valid_i"), getattr(dut, f"{prefix}_ready_o")
         self._fields = {name: getattr(dut, f"{prefix}_{name}") for name in fields}

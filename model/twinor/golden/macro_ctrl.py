@@ -123,11 +123,12 @@ class _Stages:
             self.taken = done + 1
             if first and rnd.start is Start.PSUM:
                 self.taken = max(self.taken, max(ready, self.psum_taken + 1) + lanes)
-                self.psum_taken = self.taken
             if final:
                 self.taken = max(self.taken, self.lanes_free)
-                self.lanes_free = self.taken + 1 + lanes
+                self.lanes_free = self.taken + lanes
                 self.out += range(self.taken + 2, self.taken + 2 + lanes)
+            if first and rnd.start is Start.PSUM:
+                self.psum_taken = self.taken
             taken.append(self.taken)
             ready = done + 1
         self.converters_free = ready - 1

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random chains that are valid, and vectors for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
+from twinor.rounds import Chain, End, Round, Start, validate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from twinor.config import Config
+
+__all__ = ["random_chain", "random_vectors"]
+
+
+def random_chain(config: Config, rng: np.random.Generator, *, rounds: int | None = None) -> Chain:
+    """A chain of random length, regions, steps, slice plans, starts and ends.
+
+    A round that starts from the last one has its columns; everything else is free.
+
+    Example:
+        >>> from twinor.config import load
+        >>> len(random_chain(load("tiny"), np.random.default_rng(1), rounds=3).rounds)
+        3
+    """
+    count = rounds or int(rng.integers(1, config.max_rounds + 1))
+    made: list[Round] = []
+    for n in range(count):
+        made.append(_round(config, rng, made[-1] if made else None, last=n == count - 1))
+    mult_top, add_top = 1 << (MULT_BITS - 1), 1 << (ADD_BITS - 1)
+    chain = Chain(
+        macro=0,
+        rounds=tuple(made),
+        mult=rng.integers(-mult_top, mult_top, config.cols).astype(np.int32),
+        add=rng.integers(-add_top, add_top, config.cols).astype(np.int32),
+    )
+    validate(config, chain)
+    return chain
+
+
+def _round(config: Config, rng: np.random.Generator, before: Round | None, *, last: bool) -> Round:
+    start = Start(rng.choice(list(Start) if before else [Start.ZERO, Start.PSUM]))
+    end = End(rng.choice([End.RAW, End.REQUANT] if last else list(End)))
+    row_base = int(rng.integers(config.rows // config.in_lanes)) * config.in_lanes
+    col_base = int(rng.integers(config.cols // config.n_adcs)) * config.n_adcs
+    col_count = int(rng.integers(1, config.cols - col_base + 1))
+    if before and start is Start.LAST:
+        col_count = before.col_count
+        col_base = int(rng.integers((config.cols - col_count) // config.n_adcs + 1)) * config.n_adcs
+    plan = (int(rng.integers(1, config.x_slices + 1)), config.w_slices)
+    top = 1 << (config.acc_bits - 1)
+    ends = sorted(rng.integers(-top, top, 2).tolist()) if rng.random() < 0.7 else [0, 15]
+    return Round(
+        row_base=row_base,
+        row_count=int(rng.integers(1, config.rows - row_base + 1)),
+        col_base=col_base,
+        col_count=col_count,
+        steps=tuple(tuple(row) for row in rng.choice(config.steps, plan).tolist()),
+        start=start,
+        end=end,
+        shift=int(rng.integers(1, SHIFT_MAX + 1)),
+        lo=ends[0],
+        hi=ends[1],
+    )
+
+
+def random_vectors(
+    config: Config, chain: Chain, rng: np.random.Generator, *, count: int
+) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    """Activations [count, row_count] of each round, and partial sums [count, columns that start from them]."""
+    top, limit = 1 << config.input_bits, 1 << (config.psum_bits - 1)
+    inputs = [rng.integers(0, top, (count, rnd.row_count)) for rnd in chain.rounds]
+    columns = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
+    return inputs, rng.integers(-limit, limit, (count, columns))

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of rtl/sim/adc_frontend.v: the bench is the SAR logic, `golden.sar_adc.convert` is the model."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import cocotb
+import numpy as np
+from cocotb.types import LogicArray
+from twinor.golden import sar_adc
+from twinor.rounds import step_code
+
+from tb.common import bench
+from tb.common.checker import Checker
+from tb.common.values import has_unknown, pack, to_int
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from twinor.config import Config
+
+EXHAUST_BITS = 4
+"""Up to this resolution every trial code is compared for every sample."""
+
+INPUTS = ("q_i", "hold_i", "mux_i", "sample_i", "step_shift_i", "step_three_i", "trial_i")
+
+
+def comparator(
+    cfg: Config, q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: int, step: int
+) -> NDArray[np.bool_]:
+    """Golden decision of every ADC at one trial: a table of that threshold alone gives all ones or none."""
+    alone = np.repeat(thresholds[:, trial : trial + 1], 1 << cfg.adc_bits, axis=1)
+    codes, _ = sar_adc.convert(cfg, q, alone, step=step)
+    return codes == cfg.code_max
+
+
+class Frontend(bench.Bench):
+    """Holds, samples and converts; `held` is what golden believes the columns are."""
+
+    def __init__(self, dut: Any, rng: np.random.Generator) -> None:
+        """The configuration and the die of this run."""
+        self.cfg, self.rng, self.thresholds = bench.config(), rng, bench.die().threshold[0]
+        self.q_bits = self.cfg.current_bits + 1
+        self.check: Checker[list[int]] = Checker("codes")
+        self.trials: Checker[list[bool]] = Checker("decisions")
+        super().__init__(dut)
+
+    async def start(self) -> None:
+        """Every input at rest; held and sampled columns stay as they are."""
+        await self.reset(**dict.fromkeys(INPUTS, 0))
+
+    def set(self, pins: dict[str, int]) -> None:
+        """Set inputs by name."""
+        for name, value in pins.items():
+            getattr(self.dut, name).value = value
+
+    def columns(self, step: int) -> NDArray[np.int64]:
+        """Column quantities, int64[cols]: half at or beside a threshold of their ADC, half anywhere in range."""
+        cfg, rng = self.cfg, self.rng
+        adc = sar_adc.adc_of_column(cfg, np.arange(cfg.cols))
+        trial = rng.integers(1, 1 << cfg.adc_bits, cfg.cols)
+        beside = self.thresholds[adc, trial].astype(np.int64) * step + rng.integers(-1, 2, cfg.cols)
+        top = 1 << cfg.current_bits
+        anywhere = rng.integers(-top if cfg.bipolar else 0, top, cfg.cols)
+        return np.where(rng.random(cfg.cols) < 0.5, np.clip(beside, -top, top - 1), anywhere)
+
+    async def hold(self, q: NDArray[np.int64]) -> None:
+        """Hold columns at the end of one cycle, then let the bit lines move on."""
+        self.set({"q_i": pack(q.tolist(), self.q_bits), "hold_i": 1})
+        await self.cycle()
+        self.set({"q_i": pack(self.rng.integers(-9, 9, q.size).tolist(), self.q_bits), "hold_i": 0})
+
+    async def sample(self, mux: int, step: int) -> None:
+        """Sample one multiplexer position at the end of one cycle, then let the multiplexer move on."""
+        self.set({"mux_i": mux, "sample_i": 1})
+        await self.cycle()
+        code = step_code(step)
+        self.set({"mux_i": mux + 1, "sample_i": 0, "step_shift_i": code >> 1, "step_three_i": code & 1})
+
+    async def decide(self, trials: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """The comparators' bits for one trial code per ADC."""
+        self.dut.trial_i.value = pack(trials.tolist(), self.cfg.adc_bits)
+        cmp = await self.cycle("cmp_o")
+        return np.array([bool(cmp >> a & 1) for a in range(self.cfg.n_adcs)])
+
+    async def convert(self, q: NDArray[np.int64], step: int) -> None:
+        """The search, made by the bench with the comparators' bits; then single trials in any order."""
+        cfg = self.cfg
+        self.check.expect(sar_adc.convert(cfg, q, self.thresholds, step=step)[0].tolist())
+        result = np.zeros(cfg.n_adcs, dtype=np.int64)
+        for bit in reversed(range(cfg.adc_bits)):
+            trial = result | 1 << bit
+            result = np.where(await self.decide(trial), trial, result)
+        self.check.got((result + cfg.code_min).tolist(), time=bench.now())
+        every = range(1, 1 << cfg.adc_bits)
+        some = self.rng.choice(every, 4).tolist()
+        for trial in every if cfg.adc_bits <= EXHAUST_BITS else some:
+            self.trials.expect(comparator(cfg, q, self.thresholds, trial, step).tolist())
+            self.trials.got((await self.decide(np.full(cfg.n_adcs, trial))).tolist(), time=bench.now())
+
+
+@cocotb.test
+async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
+    """Every parameter of the elaborated block is what the configuration says."""
+    bench.parameters_equal_configuration(dut, "adc_frontend")
+
+
+@cocotb.test
+async def nothing_is_known_before_the_first_sample(dut: Any) -> None:
+    """Comparators are X until columns are held and sampled; sampling without a hold leaves them X."""
+    front = Frontend(dut, bench.generator("unknown"))
+    await front.start()
+    dut.trial_i.value = 1
+    await front.cycle()
+    assert set(str(dut.cmp_o.value).upper()) == {"X"}
+    await front.sample(0, 1)
+    await front.cycle()
+    assert set(str(dut.cmp_o.value).upper()) == {"X"}
+
+
+@cocotb.test
+async def decisions_match_golden_at_every_position_and_step(dut: Any) -> None:
+    """Quantities around the die's thresholds: codes of the whole search, and single trials in any order."""
+    rng = bench.generator("decisions")
+    front = Frontend(dut, rng)
+    await front.start()
+    cfg = front.cfg
+    for _ in range(6 if cfg.adc_bits <= EXHAUST_BITS else 2):
+        for step in cfg.steps:
+            q = front.columns(step)
+            await front.hold(q)
+            for mux in rng.permutation(cfg.cols_per_adc).tolist():
+                await front.sample(mux, step)
+                await front.convert(q.reshape(-1, cfg.n_adcs)[mux], step)
+    front.check.finish()
+    front.trials.finish()
+    cocotb.log.info("%d searches, %d single trials compared", front.check.compared, front.trials.compared)
+
+
+@cocotb.test
+async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> None:
+    """A hold during trials changes no decision; a sample in the cycle of a hold still takes the old columns."""
+    rng = bench.generator("double buffer")
+    front = Frontend(dut, rng)
+    await front.start()
+    cfg = front.cfg
+    step = cfg.steps[-1]
+    old = front.columns(step)
+    await front.hold(old)
+    for _ in range(10):
+        new = front.columns(step)
+        front.set({"q_i": pack(new.tolist(), front.q_bits), "hold_i": 1})
+        await front.sample(0, step)
+        front.set({"hold_i": 0})
+        await front.convert(old[: cfg.n_adcs], step)
+        await front.sample(0, step)
+        await front.hold(front.columns(step))  # during trials
+        await front.convert(new[: cfg.n_adcs], step)
+        old = front.columns(step)
+        await front.hold(old)
+    front.check.finish()
+
+
+@cocotb.test
+async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None:
+    """X on one column: the ADC that samples it decides X, the others do not; an unknown trial decides X."""
+    front = Frontend(dut, bench.generator("unknown columns"))
+    await front.start()
+    cfg = front.cfg
+    for column in product(range(min(cfg.cols_per_adc, 2)), {0, cfg.n_adcs - 1}):
+        bad = column[0] * cfg.n_adcs + column[1]
+        words = ["X" * front.q_bits if c == bad else "0" * front.q_bits for c in range(cfg.cols)]
+        dut.q_i.value, dut.hold_i.value = LogicArray("".join(reversed(words))), 1
+        await front.cycle()
+        dut.hold_i.value = 0
+        await front.sample(column[0], 1)
+        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+        await front.cycle()
+        text = str(dut.cmp_o.value).upper()
+        assert [a for a in range(cfg.n_adcs) if text[-1 - a] == "X"] == [column[1]], f"column {bad}: {text}"
+    await front.hold(np.zeros(cfg.cols, dtype=np.int64))
+    await front.sample(0, 1)
+    await front.decide(np.ones(cfg.n_adcs, dtype=np.int64))
+    assert not has_unknown(dut.cmp_o) and to_int(dut.cmp_o) >= 0
+    dut.trial_i.value = LogicArray("X" * len(dut.trial_i))
+    await front.cycle()
+    assert set(str(dut.cmp_o.value).upper()) == {"X"}

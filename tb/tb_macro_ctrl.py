@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of rtl/macro_ctrl.v: the model of order is `rounds.passes`, of cycles `golden.macro_ctrl.schedule`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cocotb
+from twinor.golden import macro_ctrl
+from twinor.rounds import ROUND_STRIDE, TABLE_ADDR, End, Start, pack, passes, step_code
+
+from tb.common import bench
+from tb.common.checker import Checker
+from tb.common.stimulus import random_chain
+from tb.common.stream import StreamSource, never, pauses
+from tb.common.values import to_int
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from twinor.config import Config
+    from twinor.rounds import Chain, Round
+
+Fields = dict[str, int]
+SEAMS = ("loads", "drives", "holds", "samples", "codes", "word-line sums of codes")
+INPUTS = ("word_valid_i", "word_addr_i", "word_data_i", "loading_i", "loaded_i", "wl_sum_i", "adc_done_i")
+
+
+class Expected:
+    """What the sequencer has to say at each seam, round by round."""
+
+    def __init__(self, cfg: Config) -> None:
+        """Nothing yet."""
+        self.cfg = cfg
+        self.checks: dict[str, Checker[Any]] = {name: Checker(name) for name in SEAMS}
+
+    def round(self, rnd: Round, *, last: bool) -> None:
+        """Everything that one round of one vector brings about."""
+        cfg, order = self.cfg, passes(self.cfg, rnd)
+        self.checks["loads"].expect((rnd.row_base, rnd.row_count))
+        for n, p in enumerate(order):
+            row = rnd.row_base + p.group * cfg.active_rows
+            rows = min(rnd.row_base + rnd.row_count - row, cfg.active_rows)
+            drive = {"swap": int(n == 0), "slice": p.x_slice, "row_first": row, "row_num": rows}
+            self.checks["drives"].expect(drive)
+            self.checks["holds"].expect(p.w_slice)
+            step = step_code(rnd.steps[p.x_slice][p.w_slice])
+            begins, ends = n == 0, n == len(order) - 1 and rnd.end is not End.HOLD
+            for phase in range(macro_ctrl.phases(cfg, rnd)):
+                self.checks["samples"].expect((rnd.col_base // cfg.n_adcs + phase, step))
+                code = {
+                    "phase": phase,
+                    "step": step,
+                    "first": int(begins),
+                    "keep": int(begins and rnd.start is Start.LAST),
+                    "psum": int(begins and rnd.start is Start.PSUM),
+                    "final": int(ends),
+                    "slice_shift": p.x_slice * cfg.dac_bits + p.w_slice * cfg.cell_bits,
+                    "x_shift": p.x_slice * cfg.dac_bits,
+                    "negate": int(cfg.weight_encoding == "twos_complement" and p.w_slice == cfg.w_slices - 1),
+                    "offset": int(cfg.weight_encoding == "offset" and p.w_slice == 0),
+                }
+                self.checks["codes"].expect(code | (self._leaving(rnd, phase, last=last) if ends else {}))
+
+    def _leaving(self, rnd: Round, phase: int, *, last: bool) -> Fields:
+        cfg, mask = self.cfg, (1 << self.cfg.acc_bits) - 1
+        final_phase = phase == macro_ctrl.phases(cfg, rnd) - 1
+        return {
+            "col": phase * cfg.n_adcs,
+            "lanes": min(cfg.n_adcs, rnd.col_count - phase * cfg.n_adcs),
+            "last": int(last and final_phase),
+            "raw": int(rnd.end is End.RAW),
+            "shift": rnd.shift,
+            "lo": rnd.lo & mask,
+            "hi": rnd.hi & mask,
+        }
+
+
+class Surroundings(bench.Agent):
+    """Plays word-line DAC, ADC bank and shift-add, and checks what the sequencer tells them, cycle by cycle."""
+
+    def __init__(self, dut: Any, cfg: Config, rng: np.random.Generator) -> None:
+        """At rest; `idle` stops beats, `busy` stops codes (None: they wait for what they wait for in the macro)."""
+        self.dut, self.cfg, self.rng = dut, cfg, rng
+        self.idle: Iterator[bool] = never()
+        self.busy: Iterator[bool] | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything under way."""
+        self.expected = Expected(self.cfg)
+        self.cycle, self.first_beat = 0, -1
+        self.hold_cycles: list[int] = []
+        self.code_cycles: list[int] = []
+        self.supply: list[Round] = []  # rounds whose activations are not all in
+        self.loaded: list[Round] = []  # the round that is in the shadow latches
+        self.beats = 0
+        self.running: list[tuple[Round, int]] = []  # round and pass of every pass to come of a round that began
+        self.driven, self.wl_sum = 0, 0
+        self.to_sample, self.trial, self.step = 0, 0, 0
+        self.owed = 0  # codes that were not taken, of rounds that began
+        self.psum_lanes: list[int] = []  # lanes of the phases that still need partial sums
+        self.have, self.lanes_left = 0, 0
+        self.waiting: Fields | None = None
+
+    @property
+    def idle_now(self) -> bool:
+        """Nothing is loading, loaded, settling, converting or waiting."""
+        return not (self.beats or self.loaded or self.owed)
+
+    def read(self, name: str) -> int:
+        """An output; X is a failure."""
+        return to_int(getattr(self.dut, name))
+
+    def drive(self) -> None:
+        """Answer as the neighbours' registers would, and offer words that must not be taken."""
+        dut = self.dut
+        dut.loading_i.value, dut.loaded_i.value = int(self.beats > 0), int(bool(self.loaded))
+        dut.wl_sum_i.value, dut.adc_done_i.value = self.wl_sum, int(self.trial == 1)
+        dut.code_ready_i.value = int(self._ready())
+        if not self.idle_now:
+            dut.word_valid_i.value = int(self.rng.integers(2))
+            dut.word_addr_i.value = int(self.rng.integers(self.cfg.max_rounds * ROUND_STRIDE))
+            dut.word_data_i.value = int(self.rng.integers(1 << 32))
+        elif self.first_beat >= 0:
+            dut.word_valid_i.value = 0
+
+    def _ready(self) -> bool:
+        if self.busy is not None:
+            return not next(self.busy)
+        needs = self.read("first_o") and self.read("psum_o")
+        empty = not self.read("final_o") or self.lanes_left == 0
+        return empty and (not needs or self.have == self.read("psum_lanes_o"))
+
+    def sample(self) -> None:
+        """See one cycle; every state below changes with its rising edge."""
+        self.cycle += 1
+        assert self.read("word_ready_o") == int(self.idle_now), f"word_ready_o at {bench.now()}"
+        self._see_load()
+        self._see_partial_sums()
+        swap, hold, done = self.read("swap_o"), self.read("hold_o"), self.trial == 1
+        self._see_codes(done=done)
+        self._see_conversion(hold=bool(hold), done=done)
+        self._see_word_lines(swap=bool(swap), hold=bool(hold))
+
+    def _see_load(self) -> None:
+        if not self.supply or self.loaded or not self.read("load_en_o") or next(self.idle):
+            return
+        load = (self.read("load_base_o"), self.read("load_count_o"))
+        if self.first_beat < 0:
+            self.first_beat = self.cycle
+        self.beats += 1
+        if self.beats * self.cfg.in_lanes >= load[1]:
+            self.expected.checks["loads"].got(load, time=bench.now())
+            self.loaded, self.beats = [self.supply.pop(0)], 0
+
+    def _see_word_lines(self, *, swap: bool, hold: bool) -> None:
+        drive, on = self.read("drive_o"), self.read("wl_on_o")
+        assert drive == int(swap or hold), f"drive_o at {bench.now()}"
+        if swap:
+            assert self.loaded, f"swap at {bench.now()} without a loaded vector"
+            assert not self.running, f"swap at {bench.now()} in the middle of a round"
+            rnd = self.loaded.pop()
+            self.running = [(rnd, n) for n in range(len(passes(self.cfg, rnd)))]
+            self.owed += len(self.running) * macro_ctrl.phases(self.cfg, rnd)
+        if not drive:
+            return
+        assert on == int(bool(self.running)), f"wl_on_o at {bench.now()}: word lines stay on or go off wrongly"
+        if on:
+            seen = {name: self.read(f"{name}_o") for name in ("swap", "slice", "row_first", "row_num")}
+            self.expected.checks["drives"].got(seen, time=bench.now())
+        most = self.cfg.active_rows * ((1 << self.cfg.dac_bits) - 1)
+        self.wl_sum = int(self.rng.integers(0, most + 1)) if on else 0
+        self.driven = self.cycle
+
+    def _see_conversion(self, *, hold: bool, done: bool) -> None:
+        """Trials that run, then a sample, then a hold: in this order an early sample or hold is noticed."""
+        step = self.read("step_shift_o") << 1 | self.read("step_three_o")
+        if self.trial:
+            assert step == self.step, f"step changed in a trial at {bench.now()}"
+            self.trial -= 1
+        if self.read("sample_o"):
+            assert self.to_sample and not done, f"sample at {bench.now()} with nothing held"
+            assert not self.trial, f"sample at {bench.now()} during trials"
+            self.expected.checks["samples"].got((self.read("mux_o"), step), time=bench.now())
+            self.trial, self.step, self.to_sample = self.cfg.adc_bits, step, self.to_sample - 1
+        if hold:
+            assert self.running, f"hold at {bench.now()} without a pass"
+            settled = self.cycle - self.driven
+            enough = self.cfg.wl_cycles + self.cfg.settle_cycles
+            assert settled >= enough, f"hold at {bench.now()} after {settled} cycles, {enough} are needed"
+            assert not self.to_sample and not self.trial, f"hold at {bench.now()} while columns convert"
+            self.expected.checks["holds"].got(self.read("w_slice_o"), time=bench.now())
+            self._held(*self.running.pop(0))
+
+    def _held(self, rnd: Round, n: int) -> None:
+        phases = self.to_sample = macro_ctrl.phases(self.cfg, rnd)
+        self.hold_cycles.append(self.cycle - self.first_beat)
+        self.expected.checks["word-line sums of codes"].expect(*[self.wl_sum] * phases)
+        if n == 0 and rnd.start is Start.PSUM:
+            width = self.cfg.n_adcs
+            self.psum_lanes += [min(width, rnd.col_count - m * width) for m in range(phases)]
+
+    def _see_codes(self, *, done: bool) -> None:
+        self.lanes_left = max(self.lanes_left - 1, 0)
+        if not self.read("code_valid_o"):
+            assert self.waiting is None, f"codes withdrawn at {bench.now()}"
+            self.waiting = {} if done else None
+            return
+        code = self._code()
+        assert self.waiting in ({}, code), f"codes {self.waiting} became {code} at {bench.now()}"
+        taken = to_int(self.dut.code_ready_i)
+        assert taken or not done, f"the last trial at {bench.now()} overwrites codes that wait"
+        self.waiting = ({} if done else None) if taken else code
+        if taken:
+            self.expected.checks["word-line sums of codes"].got(self.read("wl_sum_o"), time=bench.now())
+            self.expected.checks["codes"].got(code, time=bench.now())
+            self.code_cycles.append(self.cycle - self.first_beat)
+            self.owed -= 1
+            if code["psum"]:
+                self.psum_lanes.pop(0)
+                self.have = 0
+            if code["final"]:
+                self.lanes_left = code["lanes"]
+
+    def _code(self) -> Fields:
+        names = ("phase", "first", "final", "slice_shift", "x_shift", "negate", "offset")
+        code = {name: self.read(f"{name}_o") for name in names}
+        code["step"] = self.read("code_step_shift_o") << 1 | self.read("code_step_three_o")
+        code |= {name: code["first"] & self.read(f"{name}_o") for name in ("keep", "psum")}
+        leaving = ("col", "lanes", "last", "raw", "shift", "lo", "hi") if code["final"] else ()
+        return code | {name: self.read(f"{name}_o") for name in leaving}
+
+    def _see_partial_sums(self) -> None:
+        """Partial sums are wanted from the hold to the codes of every phase that needs them, in its lanes."""
+        want = self.read("psum_want_o")
+        assert want == int(bool(self.psum_lanes)), f"psum_want_o at {bench.now()}"
+        if want:
+            lanes = self.read("psum_lanes_o")
+            assert lanes == self.psum_lanes[0], f"psum_lanes_o = {lanes} at {bench.now()}"
+            self.have = min(self.have + 1, lanes)
+
+
+class MacroCtrl(bench.Bench):
+    """The sequencer, its round words and its surroundings."""
+
+    def __init__(self, dut: Any, rng: np.random.Generator) -> None:
+        """Wire everything."""
+        self.cfg, self.rng = bench.config(), rng
+        self.around = Surroundings(dut, self.cfg, rng)
+        self.words = StreamSource(dut, "word", {"addr_i": 15, "data_i": 32})
+        super().__init__(dut, self.around, self.words)
+
+    async def start(self) -> None:
+        """Reset with every input at rest."""
+        await self.reset(code_ready_i=0, **dict.fromkeys(INPUTS, 0))
+
+    async def write(self, chain: Chain) -> None:
+        """Write the round words; the sequencer arms with the last one, not before."""
+        self.around.first_beat = -1
+        words = [{"addr_i": int(a), "data_i": int(d)} for a, d in pack(self.cfg, chain) if a < TABLE_ADDR]
+        for n, word in enumerate(words):
+            assert n == 0 or not self.read("load_en_o"), f"armed after {n} of {len(words)} words"
+            self.words.send([word])
+            await self.run(lambda: self.words.empty, limit=100)
+        await self.cycle()
+        assert self.read("load_en_o"), "the last word arms the chain"
+
+    async def run_chain(self, chain: Chain, *, vectors: int) -> None:
+        """Write a chain and run vectors through it, until nothing is under way and nothing is left."""
+        await self.write(chain)
+        around = self.around
+        around.hold_cycles, around.code_cycles = [], []
+        for _ in range(vectors):
+            for n, rnd in enumerate(chain.rounds):
+                around.expected.round(rnd, last=n == len(chain.rounds) - 1)
+                around.supply.append(rnd)
+        await self.run(lambda: not around.supply and around.idle_now, limit=100_000)
+        for _ in range(4):
+            await self.cycle()
+        for check in around.expected.checks.values():
+            check.finish()
+
+
+@cocotb.test
+async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
+    """Every parameter of the elaborated block is what the configuration says."""
+    bench.parameters_equal_configuration(dut, "macro_ctrl")
+
+
+@cocotb.test
+async def chains_at_full_rate_run_in_the_cycles_that_golden_states(dut: Any) -> None:
+    """Random chains, nobody waits: order of every seam, and the cycle of every hold and every code."""
+    rng = bench.generator("full rate")
+    ctrl = MacroCtrl(dut, rng)
+    await ctrl.start()
+    for _ in range(8 if ctrl.cfg.rows <= 16 else 2):
+        chain = random_chain(ctrl.cfg, rng, rounds=None if ctrl.cfg.rows <= 16 else 3)
+        await ctrl.run_chain(chain, vectors=3)
+        cycles = macro_ctrl.schedule(ctrl.cfg, chain, vectors=3)
+        holds = [c for v in range(3) for when in cycles for c in when.hold[v].tolist()]
+        codes = [c for v in range(3) for when in cycles for c in when.code[v].reshape(-1).tolist()]
+        assert ctrl.around.hold_cycles == holds, f"holds in {ctrl.around.hold_cycles}, golden {holds}"
+        assert ctrl.around.code_cycles == codes, f"codes in {ctrl.around.code_cycles}, golden {codes}"
+
+
+@cocotb.test
+async def chains_keep_their_order_under_random_traffic(dut: Any) -> None:
+    """Random chains, late beats, codes that wait: same order, enough settling, nothing lost or overwritten."""
+    rng = bench.generator("traffic")
+    ctrl = MacroCtrl(dut, rng)
+    await ctrl.start()
+    for n in range(8 if ctrl.cfg.rows <= 16 else 2):
+        ctrl.around.idle = pauses(rng, 0.5)
+        ctrl.around.busy = pauses(rng, (0.3, 0.9)[n % 2])
+        chain = random_chain(ctrl.cfg, rng, rounds=None if ctrl.cfg.rows <= 16 else 3)
+        await ctrl.run_chain(chain, vectors=2)
+
+
+@cocotb.test
+async def reset_disarms_and_a_new_chain_runs_as_if_nothing_had_been(dut: Any) -> None:
+    """A reset at a random moment of a run: everything is off at once, and no beat is taken before new words."""
+    rng = bench.generator("reset")
+    ctrl = MacroCtrl(dut, rng)
+    await ctrl.start()
+    for _ in range(3):
+        chain = random_chain(ctrl.cfg, rng, rounds=2)
+        await ctrl.write(chain)
+        for n, rnd in enumerate(chain.rounds):
+            ctrl.around.expected.round(rnd, last=n == 1)
+            ctrl.around.supply.append(rnd)
+        for _ in range(int(rng.integers(5, 60))):
+            await ctrl.cycle()
+        dut.rst_ni.value = 0
+        dut.loading_i.value = dut.loaded_i.value = 0
+        await bench.settle()
+        assert not any(ctrl.read(name) for name in ("load_en_o", "hold_o", "sample_o", "code_valid_o", "drive_o"))
+        await ctrl.start()
+        ctrl.around.supply = list(chain.rounds)
+        for _ in range(5):
+            await ctrl.cycle()
+        assert len(ctrl.around.supply) == 2 and not ctrl.around.beats, "a beat was taken without round words"
+        ctrl.around.supply = []
+        await ctrl.run_chain(random_chain(ctrl.cfg, rng, rounds=2), vectors=1)
