@@ -146,9 +146,9 @@ module cim_macro #(
   ) u_macro_ctrl (
     .clk_i            (clk_i),
     .rst_ni           (rst_ni),
-    .word_valid_i     (round_valid_i && round_ready_o && !table_sel),
+    .word_valid_i     (round_valid_i && round_ready_o),
     .word_ready_o     (word_ready),
-    .word_addr_i      (round_addr_i[14:0]),
+    .word_addr_i      (round_addr_i),
     .word_data_i      (round_data_i),
     .load_en_o        (load_en),
     .load_base_o      (load_base),

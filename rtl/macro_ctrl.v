@@ -28,10 +28,10 @@ module macro_ctrl #(
   input  wire                   clk_i,
   input  wire                   rst_ni,
 
-  // Round words, each round's in ascending order; the last word of the round marked last arms the chain
+  // Words: each round's in ascending order; the last word of the round marked last arms the chain, any other disarms it
   input  wire                   word_valid_i,
   output wire                   word_ready_o,  // nothing is running
-  input  wire [14:0]            word_addr_i,
+  input  wire [15:0]            word_addr_i,   // bit 15: the column table, kept elsewhere
   input  wire [31:0]            word_data_i,
 
   // Word-line DACs
@@ -106,8 +106,8 @@ module macro_ctrl #(
   reg                             last_word_q;  // the round being written is the chain's last
 
   wire [4:0]                      word    = word_addr_i[4:0];
-  wire                            exists  = {27'd0, word} < ROUND_WORDS && {22'd0, word_addr_i[14:5]} < MAX_ROUNDS;
-  wire                            write   = word_valid_i && word_ready_o && exists;
+  wire                            exists  = {27'd0, word} < ROUND_WORDS && {21'd0, word_addr_i[15:5]} < MAX_ROUNDS;
+  wire                            write   = word_valid_i && word_ready_o;
   wire [31:0]                     word_at = {22'd0, word_addr_i[14:5]} * DESC_BITS + {22'd0, word, 5'd0};
 
   always @(posedge clk_i or negedge rst_ni) begin
@@ -116,9 +116,9 @@ module macro_ctrl #(
       armed_q     <= 1'b0;
       last_word_q <= 1'b0;
     end else if (write) begin
-      rounds_q[word_at +: 32] <= word_data_i;
-      if (word == 5'd2) last_word_q <= word_data_i[12];
-      armed_q <= {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
+      armed_q <= exists && {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
+      if (exists) rounds_q[word_at +: 32] <= word_data_i;
+      if (exists && word == 5'd2) last_word_q <= word_data_i[12];
     end
   end
 
@@ -209,7 +209,7 @@ module macro_ctrl #(
     end
   end
 
-  assign load_en_o    = armed_q && !word_valid_i;  // new words come before new vectors
+  assign load_en_o    = armed_q && !write;  // new words come before new vectors
   assign load_base_o  = load_d[15:0];
   assign load_count_o = load_rows;
   assign swap_o       = swap;

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One changed constant, operator or index in the Verilog: the block's bench fails, and co-simulation names the seam."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from twinor.config import Config, load, replace
+from twinor.cosim.network import cosim
+from twinor.die import ideal_die
+from twinor.network import IntegerNetwork, Linear, Requant
+from twinor.params import RTL
+from twinor.place import place
+from twinor.trace import Divergence
+
+from tb.common.runner import BenchFailed, run_bench
+
+pytestmark = pytest.mark.rtl
+
+SMALL = replace(
+    load("tiny"), rows=16, cols=8, active_rows=8, weight_bits=4, cell_bits=3, input_bits=4, dac_bits=2, adc_bits=5,
+    psum_bits=16,
+)  # fmt: skip
+OFFSET = replace(SMALL, weight_encoding="offset", cell_bits=4)
+BITS = replace(SMALL, weight_encoding="twos_complement", cell_bits=1)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: `old` becomes `new` in `block`; co-simulation on `config` must name `seam`."""
+
+    block: str
+    old: str
+    new: str
+    seam: str
+    config: Config = SMALL
+
+
+MUTANTS = [
+    Mutant("wl_dac", "source[slice_i*LINE_BITS", "source[0*LINE_BITS", "word_lines"),
+    Mutant("wl_dac", "row_first_i} * DAC_BITS", "row_first_i} * 1", "word_lines"),
+    Mutant("wl_dac", "swap_i ? shadow_q : active_q", "active_q", "word_lines"),
+    Mutant("wl_dac", "sum = sum + ", "sum = sum | ", "partial_sums", OFFSET),
+    Mutant("sar_adc", "{ADC_BITS{cmp_i[a]}}", "{ADC_BITS{!cmp_i[a]}}", "trials"),
+    Mutant("sar_adc", "seq_q >> 1", "seq_q >> 2", "trials"),
+    Mutant("sar_adc", "<< (ADC_BITS - 1)", "<< (ADC_BITS - 2)", "codes"),
+    Mutant("shift_add", "wide << 1 :", "wide << 2 :", "partial_sums"),
+    Mutant("shift_add", "first_i && !keep_i", "first_i", "partial_sums"),
+    Mutant("shift_add", "step_shift_i} + slice_shift_i", "step_shift_i}", "partial_sums"),
+    Mutant("shift_add", "{psum[PSUM_BITS-1]}", "{1'b0}", "partial_sums"),
+    Mutant("shift_add", "negate_i ? -scaled : scaled", "scaled", "partial_sums", BITS),
+    Mutant("shift_add", "+ WEIGHT_BITS - 1)", "+ WEIGHT_BITS)", "partial_sums", OFFSET),
+    Mutant("requantize", "wide >>> shift_q", "wide >> shift_q", "outputs"),
+    Mutant("requantize", "col_q + 16'd1", "col_q", "outputs"),
+    Mutant("requantize", "acc * mult + ", "acc * mult - ", "outputs"),
+    Mutant("requantize", "last_q && left_q == 16'd1", "last_q && left_q == 16'd2", "last_flags"),
+    Mutant("macro_ctrl", "row_q + GROUP", "row_q + LANES", "word_lines"),
+    Mutant("macro_ctrl", "WL_CYCLES + SETTLE_CYCLES - 1", "WL_CYCLES + SETTLE_CYCLES", "cycles"),
+    Mutant("macro_ctrl", "convert_mux + phase_q", "phase_q", "trials"),
+    Mutant("macro_ctrl", "code_from == StartLast", "1'b0", "partial_sums"),
+    Mutant("macro_ctrl", "code_end == EndRaw", "code_end != EndRaw", "outputs"),
+    Mutant("cim_macro", ".cmp_i  (cmp_i)", ".cmp_i  (~cmp_i)", "trials"),
+    Mutant("cim_macro", ".lo_i        (lo)", ".lo_i        (hi)", "outputs"),
+    Mutant("cim_macro", ".keep_i       (keep)", ".keep_i       (psum)", "partial_sums"),
+    Mutant("cim_macro", ".wl_sum_i     (code_wl_sum)", ".wl_sum_i     (wl_sum)", "partial_sums", OFFSET),
+]
+
+
+def _ids(mutant: Mutant) -> str:
+    return f"{mutant.block}-{mutant.new.replace(' ', '')}"
+
+
+def _mutated(mutant: Mutant, folder: Path) -> Path:
+    """A copy of the Verilog with one fault."""
+    rtl = folder / "rtl"
+    shutil.copytree(RTL, rtl)
+    path = rtl / f"{mutant.block}.v"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, f"{mutant.old!r} stands {text.count(mutant.old)} times in {path.name}"
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    return rtl
+
+
+def _network(config: Config) -> IntegerNetwork:
+    """Two linear layers with tiles in both directions, side-by-side rounds and partial sums that re-enter."""
+    rng = np.random.default_rng(1)
+
+    def layer(name: str, rows: int, cols: int, top: int) -> Linear:
+        weight = rng.integers(config.weight_min, config.weight_max + 1, (cols, rows)).astype(np.int8)
+        mult = rng.integers(-9, 40, cols).astype(np.int16)
+        rule = Requant(mult=mult, add=rng.integers(-500, 900, cols).astype(np.int32), shift=6, lo=0, hi=top)
+        return Linear(name=name, weight=weight, requant=rule)
+
+    layers = (layer("first", 40, 12, 15), layer("second", 12, 10, 4000))
+    return IntegerNetwork(input_shape=(40,), input_bits=4, layers=layers)  # type: ignore[arg-type]
+
+
+def _cosim(config: Config, rtl: Path, folder: Path) -> None:
+    network = _network(config)
+    step = (config.steps[len(config.steps) // 2],)
+    plan = tuple(step * config.w_slices for _ in range(config.x_slices))
+    placement = place(config, network, {"first": plan, "second": plan})
+    images = np.random.default_rng(2).integers(0, 16, (3, 40))
+    cosim(config, network, placement, ideal_die(config, placement.levels), images, rtl=rtl, reproducers=folder)
+
+
+@pytest.mark.parametrize("config", [SMALL, OFFSET, BITS], ids=lambda c: c.weight_encoding)
+def test_the_unchanged_verilog_passes(config: Config, tmp_path: Path) -> None:
+    """Else every mutant would count as found."""
+    _cosim(config, RTL, tmp_path)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=_ids)
+def test_cosimulation_names_the_seam(mutant: Mutant, tmp_path: Path) -> None:
+    """The first difference is at the seam that the block drives."""
+    with pytest.raises(Divergence) as found:
+        _cosim(mutant.config, _mutated(mutant, tmp_path), tmp_path)
+    assert found.value.seam == mutant.seam, str(found.value)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=_ids)
+def test_the_bench_of_the_block_fails(mutant: Mutant, tmp_path: Path) -> None:
+    """A bench that passes a faulty block checks nothing."""
+    with pytest.raises(BenchFailed):
+        run_bench(mutant.block, mutant.config, tmp_path / "run", rtl=_mutated(mutant, tmp_path))
+
+
+def test_every_synthesizable_block_has_three_mutants() -> None:
+    """The list covers what the project promises."""
+    blocks = [mutant.block for mutant in MUTANTS]
+    listed = {Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()}
+    assert {block for block in blocks if blocks.count(block) >= 3} == listed
