@@ -164,7 +164,7 @@ async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> Non
 
 @cocotb.test
 async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None:
-    """X on one column: the ADC that samples it decides X, the others do not; an unknown trial decides X."""
+    """X on one column reaches the ADC that samples it, no other; so do an unknown trial and a position that is not."""
     front = Frontend(dut, bench.generator("unknown columns"))
     await front.start()
     cfg = front.cfg
@@ -184,5 +184,9 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     await front.decide(np.ones(cfg.n_adcs, dtype=np.int64))
     assert not has_unknown(dut.cmp_o) and to_int(dut.cmp_o) >= 0
     dut.trial_i.value = LogicArray("X" * len(dut.trial_i))
+    await front.cycle()
+    assert set(str(dut.cmp_o.value).upper()) == {"X"}
+    dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+    await front.sample(cfg.cols_per_adc, 1)  # one past the last multiplexer position
     await front.cycle()
     assert set(str(dut.cmp_o.value).upper()) == {"X"}

@@ -130,7 +130,7 @@ class Surroundings(bench.Agent):
         if self.busy is not None:
             return not next(self.busy)
         needs = self.read("first_o") and self.read("psum_o")
-        empty = not self.read("final_o") or self.lanes_left == 0
+        empty = not self.read("final_o") or self.lanes_left <= 1
         return empty and (not needs or self.have == self.read("psum_lanes_o"))
 
     def sample(self) -> None:
@@ -261,11 +261,23 @@ class MacroCtrl(bench.Bench):
         self.around.first_beat = -1
         words = [{"addr_i": int(a), "data_i": int(d)} for a, d in pack(self.cfg, chain) if a < TABLE_ADDR]
         for n, word in enumerate(words):
+            if self.rng.random() < 0.3:
+                self.words.send([self.nowhere()])
             assert n == 0 or not self.read("load_en_o"), f"armed after {n} of {len(words)} words"
             self.words.send([word])
             await self.run(lambda: self.words.empty, limit=100)
+        self.words.send([self.nowhere()])
+        await self.run(lambda: self.words.empty, limit=100)
         await self.cycle()
         assert self.read("load_en_o"), "the last word arms the chain"
+
+    def nowhere(self) -> dict[str, int]:
+        """A word that no round has, or of a round beyond the memory: it must change nothing."""
+        cfg, rng = self.cfg, self.rng
+        address = int(rng.integers(cfg.max_rounds)) * ROUND_STRIDE + int(rng.integers(cfg.round_words, ROUND_STRIDE))
+        if rng.random() < 0.5:
+            address = cfg.max_rounds * ROUND_STRIDE + int(rng.integers(cfg.round_words))
+        return {"addr_i": address, "data_i": int(self.rng.integers(1 << 32))}
 
     async def run_chain(self, chain: Chain, *, vectors: int) -> None:
         """Write a chain and run vectors through it, until nothing is under way and nothing is left."""

@@ -74,11 +74,15 @@ class Requantize(bench.Bench):
                 self.dut.table_addr_i.value = int(self.rng.integers(2 * self.cfg.cols))
                 self.dut.table_data_i.value = int(self.rng.integers(1 << 32))
                 await self.cycle()
-            self.dut.table_we_i.value = 1
-            self.dut.table_addr_i.value, self.dut.table_data_i.value = words[k][0], words[k][1] & 0xFFFFFFFF
-            await self.cycle()
-            self.dut.table_we_i.value = 0
+            await self.write_word(*words[k])
         self.mult, self.add = mult, add
+
+    async def write_word(self, address: int, data: int) -> None:
+        """One word of the column table."""
+        self.dut.table_we_i.value = 1
+        self.dut.table_addr_i.value, self.dut.table_data_i.value = address, data & 0xFFFFFFFF
+        await self.cycle()
+        self.dut.table_we_i.value = 0
 
     async def offer(self, sums: Sums) -> int:
         """Offer sums until they are taken; returns the cycle in which they were."""
@@ -225,6 +229,32 @@ async def columns_leave_one_a_cycle_after_the_stated_latency(dut: Any) -> None:
         wanted = list(range(taken + LATENCY, taken + LATENCY + sums.acc.size))
         assert dev.shown == wanted, f"taken in cycle {taken}: outputs in {dev.shown}, expected {wanted}"
     dev.check.finish()
+
+
+@cocotb.test
+async def sums_back_to_back_leave_without_a_gap(dut: Any) -> None:
+    """Sums always on offer and a sink that always takes: an output in every cycle."""
+    rng = bench.generator("throughput")
+    dev = Requantize(dut, rng)
+    await dev.start()
+    await dev.write_table(*random_table(dev.cfg, rng))
+    await dev.run_all(random_sums(dev.cfg, rng, 30))
+    gaps = np.diff(dev.shown)
+    assert np.all(gaps == 1), f"outputs in cycles {dev.shown}"
+
+
+@cocotb.test
+async def words_for_columns_that_are_not_there_change_nothing(dut: Any) -> None:
+    """Addresses past the last column, those that alias a real one included: the table stays as it was."""
+    rng = bench.generator("nowhere")
+    dev = Requantize(dut, rng)
+    cfg = dev.cfg
+    await dev.start()
+    await dev.write_table(*random_table(cfg, rng))
+    for column in {cfg.cols, cfg.cols + 1, 1 << (cfg.cols - 1).bit_length(), 1 << 13, (1 << 14) - 1}:
+        for field in (0, 1):
+            await dev.write_word(2 * column + field, int(rng.integers(1 << 32)))
+    await dev.run_all(random_sums(cfg, rng, 30))
 
 
 @cocotb.test
