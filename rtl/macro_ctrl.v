@@ -28,7 +28,7 @@ module macro_ctrl #(
   input  wire                   clk_i,
   input  wire                   rst_ni,
 
-  // Words: each round's in ascending order; the last word of the round marked last arms the chain, any other disarms it
+  // Words: each round's in ascending order; the last word of the round marked last arms the chain, others disarm it
   input  wire                   word_valid_i,
   output wire                   word_ready_o,  // nothing is running
   input  wire [15:0]            word_addr_i,   // bit 15: the column table, kept elsewhere
@@ -116,7 +116,7 @@ module macro_ctrl #(
       armed_q     <= 1'b0;
       last_word_q <= 1'b0;
     end else if (write) begin
-      armed_q <= exists && {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
+      if (exists || word_addr_i[15]) armed_q <= exists && {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
       if (exists) rounds_q[word_at +: 32] <= word_data_i;
       if (exists && word == 5'd2) last_word_q <= word_data_i[12];
     end
