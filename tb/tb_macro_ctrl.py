@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.golden import macro_ctrl
-from twinor.rounds import ROUND_STRIDE, TABLE_ADDR, End, Start, pack, passes, step_code
+from twinor.rounds import ROUND_STRIDE, End, Start, pack, passes, step_code
 
 from tb.common import bench
 from tb.common.checker import Checker
@@ -249,7 +249,7 @@ class MacroCtrl(bench.Bench):
         """Wire everything."""
         self.cfg, self.rng = bench.config(), rng
         self.around = Surroundings(dut, self.cfg, rng)
-        self.words = StreamSource(dut, "word", {"addr_i": 15, "data_i": 32})
+        self.words = StreamSource(dut, "word", {"addr_i": 16, "data_i": 32})
         super().__init__(dut, self.around, self.words)
 
     async def start(self) -> None:
@@ -257,27 +257,34 @@ class MacroCtrl(bench.Bench):
         await self.reset(code_ready_i=0, **dict.fromkeys(INPUTS, 0))
 
     async def write(self, chain: Chain) -> None:
-        """Write the round words; the sequencer arms with the last one, not before."""
+        """Write all words of a chain and of the column table; the last one arms, any other disarms."""
         self.around.first_beat = -1
-        words = [{"addr_i": int(a), "data_i": int(d)} for a, d in pack(self.cfg, chain) if a < TABLE_ADDR]
-        for n, word in enumerate(words):
-            if self.rng.random() < 0.3:
-                self.words.send([self.nowhere()])
-            assert n == 0 or not self.read("load_en_o"), f"armed after {n} of {len(words)} words"
-            self.words.send([word])
-            await self.run(lambda: self.words.empty, limit=100)
-        self.words.send([self.nowhere()])
-        await self.run(lambda: self.words.empty, limit=100)
-        await self.cycle()
-        assert self.read("load_en_o"), "the last word arms the chain"
+        words = [{"addr_i": address, "data_i": data} for address, data in pack(self.cfg, chain).tolist()]
+        for word in words[:-1]:
+            await self.write_word(word, arms=False)
+            if self.rng.random() < 0.2:
+                await self.write_word(self.nowhere(), arms=False)
+        await self.write_word(words[-1], arms=True)
+        await self.write_word(self.nowhere(), arms=True)
+        for disarming in (words[0], words[-2]):
+            await self.write_word(disarming, arms=False)
+            await self.write_word(words[-1], arms=True)
+
+    async def write_word(self, word: dict[str, int], *, arms: bool) -> None:
+        """One word, taken at once because nothing runs; no beat is loaded while it is taken."""
+        self.words.send([word])
+        enabled = await self.cycle("load_en_o")
+        assert self.words.empty and not enabled, f"word {word} at {bench.now()}"
+        assert await self.cycle("load_en_o") == int(arms), f"load_en_o after word {word}"
 
     def nowhere(self) -> dict[str, int]:
-        """A word that no round has, or of a round beyond the memory: it must change nothing."""
+        """A word that no round has, or of a round beyond the memory: it changes nothing."""
         cfg, rng = self.cfg, self.rng
-        address = int(rng.integers(cfg.max_rounds)) * ROUND_STRIDE + int(rng.integers(cfg.round_words, ROUND_STRIDE))
+        address = int(rng.integers(cfg.max_rounds)) * ROUND_STRIDE
+        address += int(rng.integers(cfg.round_words, ROUND_STRIDE))
         if rng.random() < 0.5:
             address = cfg.max_rounds * ROUND_STRIDE + int(rng.integers(cfg.round_words))
-        return {"addr_i": address, "data_i": int(self.rng.integers(1 << 32))}
+        return {"addr_i": address, "data_i": int(rng.integers(1 << 32))}
 
     async def run_chain(self, chain: Chain, *, vectors: int) -> None:
         """Write a chain and run vectors through it, until nothing is under way and nothing is left."""
