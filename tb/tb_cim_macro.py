@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bench of rtl/cim_macro.v in rtl/sim/macro_sim.v: random rounds, one die, any traffic; `golden.macro` is the model."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import cocotb
+from twinor.golden import macro
+from twinor.rounds import Start, pack
+
+from tb.common import bench
+from tb.common.checker import Checker
+from tb.common.stimulus import random_chain, random_vectors
+from tb.common.stream import StreamSink, StreamSource, never, pauses
+from tb.common.values import pack as pack_words
+from tb.common.values import signed, to_int, unpack
+
+if TYPE_CHECKING:
+    import numpy as np
+    from twinor.config import Config
+    from twinor.rounds import Chain
+    from twinor.trace import RoundTrace
+
+SEAMS = ("word lines", "codes", "partial sums", "outputs and last")
+
+
+class SeamMonitor(bench.Agent):
+    """Sees word lines when columns are held, and codes and sums when shift-add takes them."""
+
+    def __init__(self, dut: Any, cfg: Config, checks: dict[str, Checker[Any]]) -> None:
+        """Attach to the macro's inside."""
+        self.dut, self.inside, self.cfg, self.checks = dut, dut.u_cim_macro, cfg, checks
+        self.lanes: list[int] = []  # columns in use of the phases to come
+        self.cycle = 0
+        self.holds: list[int] = []
+        self.codes: list[int] = []
+
+    def reset(self) -> None:
+        """Forget what was to come."""
+        self.lanes, self.holds, self.codes = [], [], []
+
+    def sample(self) -> None:
+        """See one cycle."""
+        self.cycle += 1
+        cfg, inside = self.cfg, self.inside
+        if to_int(inside.hold_o):
+            lines = unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)
+            self.checks["word lines"].got(lines, time=bench.now())
+            self.holds.append(self.cycle)
+        if to_int(inside.code_valid) and to_int(inside.code_ready):
+            assert self.lanes, f"codes at {bench.now()} that no pass owes"
+            lanes = self.lanes.pop(0)
+            for name, signal, width in (
+                ("codes", inside.code, cfg.code_bits),
+                ("partial sums", inside.sum, cfg.acc_bits),
+            ):
+                words = unpack(to_int(signal), width, cfg.n_adcs)[:lanes]
+                self.checks[name].got([signed(word, width) for word in words], time=bench.now())
+            self.codes.append(self.cycle)
+
+
+class Macro(bench.Bench):
+    """Three sources, a sink, a monitor of the seams, and golden's trace of every chain."""
+
+    def __init__(self, dut: Any, rng: np.random.Generator) -> None:
+        """Wire everything at full rate."""
+        self.cfg, self.die, self.rng = bench.config(), bench.die(), rng
+        cfg = self.cfg
+        self.words = StreamSource(dut, "round", {"addr_i": 16, "data_i": 32})
+        self.beats = StreamSource(dut, "in", {"data_i": cfg.in_lanes * cfg.input_bits})
+        self.psums = StreamSource(dut, "psum", {"data_i": cfg.psum_bits})
+        self.sink = StreamSink(dut, "out", ("data_o", "last_o"), self.took)
+        self.checks: dict[str, Checker[Any]] = {}
+        self.seams = SeamMonitor(dut, cfg, self.checks)
+        self.outs: list[int] = []
+        super().__init__(dut, self.words, self.beats, self.psums, self.sink, self.seams)
+
+    async def start(self) -> None:
+        """Reset; nothing is expected yet."""
+        self.checks.update({name: Checker(name) for name in SEAMS})
+        self.outs.clear()
+        names = ("round_addr_i", "round_data_i", "in_data_i", "psum_data_i")
+        await self.reset(**dict.fromkeys(names, 0))
+
+    def traffic(self, idle: float, busy: float) -> None:
+        """Shares of cycles in which sources offer nothing and the sink takes nothing."""
+        for source in (self.words, self.beats, self.psums):
+            source.idle = pauses(self.rng, idle) if idle else never()
+        self.sink.backpressure = pauses(self.rng, busy) if busy else never()
+
+    def took(self, beat: dict[str, int]) -> None:
+        """One output has left."""
+        value = signed(beat["data_o"], self.cfg.acc_bits)
+        self.checks["outputs and last"].got((value, beat["last_o"]), time=bench.now())
+        self.outs.append(self.seams.cycle + 1)
+
+    def send_words(self, chain: Chain) -> None:
+        """Offer the column table and the round words."""
+        self.words.send({"addr_i": a, "data_i": d} for a, d in pack(self.cfg, chain).tolist())
+
+    def send_vectors(self, chain: Chain, count: int) -> list[RoundTrace]:
+        """Offer activations and partial sums, expect what golden says; returns its trace."""
+        cfg = self.cfg
+        inputs, psums = random_vectors(cfg, chain, self.rng, count=count)
+        starts = any(rnd.start is Start.PSUM for rnd in chain.rounds)
+        traces = macro.run_chain(cfg, self.die, chain, inputs, psums if starts else None)
+        for v in range(count):
+            for x, trace in zip(inputs, traces, strict=True):
+                self._send_activations(x[v].tolist())
+                self._expect(trace, v)
+        self.psums.send({"data_i": int(p) & ((1 << cfg.psum_bits) - 1)} for p in psums.reshape(-1))
+        return traces
+
+    def _send_activations(self, x: list[int]) -> None:
+        """Beats of one round; lanes beyond its rows hold garbage."""
+        lanes, bits = self.cfg.in_lanes, self.cfg.input_bits
+        x += self.rng.integers(0, 1 << bits, -len(x) % lanes).tolist()
+        self.beats.send({"data_i": pack_words(x[n : n + lanes], bits)} for n in range(0, len(x), lanes))
+
+    def _expect(self, trace: RoundTrace, v: int) -> None:
+        columns = range(0, trace.rnd.col_count + self.cfg.n_adcs, self.cfg.n_adcs)
+        for p in range(len(trace.passes)):
+            self.checks["word lines"].expect(trace.word_lines[v, p].tolist())
+            for first, past in pairwise(columns):
+                self.checks["codes"].expect(trace.codes[v, p, first:past].tolist())
+                self.checks["partial sums"].expect(trace.partial_sums[v, p, first:past].tolist())
+                self.seams.lanes.append(min(past, trace.rnd.col_count) - first)
+        flags = trace.last_flags[v].tolist()
+        self.checks["outputs and last"].expect(*zip(trace.outputs[v].tolist(), flags, strict=True))
+
+    async def drain(self) -> None:
+        """Until everything expected has come; then nothing may be left anywhere."""
+        checks = self.checks.values()
+        await self.run(lambda: not any(check.outstanding for check in checks), limit=150_000)
+        for _ in range(4):
+            await self.cycle()
+        assert self.beats.empty and self.psums.empty, "activations or partial sums were not taken"
+        for check in checks:
+            check.finish()
+
+    async def run_chain(self, chain: Chain, count: int) -> None:
+        """Words, then vectors, then wait for everything."""
+        self.send_words(chain)
+        await self.run(lambda: self.words.empty, limit=10_000)
+        self.send_vectors(chain, count)
+        await self.drain()
+
+
+def some_chain(cfg: Config, rng: np.random.Generator) -> Chain:
+    """A random chain, short on a large macro."""
+    return random_chain(cfg, rng, rounds=None if cfg.rows <= 16 else int(rng.integers(1, 4)))
+
+
+def effort(cfg: Config) -> tuple[int, int]:
+    """Chains and vectors of one test."""
+    if cfg.rows <= 16:
+        return 24, 3
+    return (8, 3) if cfg.rows == cfg.active_rows else (3, 1)
+
+
+@cocotb.test
+async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
+    """Every parameter of the elaborated macro is what the configuration says."""
+    bench.parameters_equal_configuration(dut, "cim_macro")
+
+
+@cocotb.test
+async def chains_at_full_rate_match_golden_in_every_cycle(dut: Any) -> None:
+    """Nobody waits; the next chain's words are on offer during the run. All seams, and the cycle of each event."""
+    rng = bench.generator("full rate")
+    dev = Macro(dut, rng)
+    await dev.start()
+    chains, count = effort(dev.cfg)
+    chain = some_chain(dev.cfg, rng)
+    dev.send_words(chain)
+    for _ in range(chains):
+        await dev.run(lambda: dev.words.empty, limit=10_000)
+        dev.seams.holds, dev.seams.codes, dev.outs = [], [], []
+        traces = dev.send_vectors(chain, count)
+        first = dev.seams.cycle + 1  # of the first beat
+        await dev.cycle()
+        chain = some_chain(dev.cfg, rng)
+        dev.send_words(chain)
+        await dev.drain()
+        for name, seen in (("hold", dev.seams.holds), ("out", dev.outs)):
+            wanted = [c for v in range(count) for t in traces for c in getattr(t, f"{name}_cycles")[v].tolist()]
+            assert [c - first for c in seen] == wanted, f"{name} cycles differ from golden's"
+        lanes = dev.cfg.n_adcs
+        wanted = [c for v in range(count) for t in traces for p in t.code_cycles[v] for c in p[::lanes].tolist()]
+        assert [c - first for c in dev.seams.codes] == wanted, "code cycles differ from golden's"
+    cocotb.log.info("%s", {name: check.compared for name, check in dev.checks.items()})
+
+
+@cocotb.test
+async def chains_under_random_traffic_match_golden(dut: Any) -> None:
+    """Idle words, beats and partial sums, back-pressure on the outputs, from light to heavy; new words between."""
+    rng = bench.generator("traffic")
+    dev = Macro(dut, rng)
+    await dev.start()
+    chains, count = effort(dev.cfg)
+    for n in range(chains):
+        dev.traffic(*[(0.3, 0.3), (0.8, 0.0), (0.0, 0.9), (0.6, 0.7)][n % 4])
+        await dev.run_chain(some_chain(dev.cfg, rng), count)
+    cocotb.log.info("%s", {name: check.compared for name, check in dev.checks.items()})
+
+
+@cocotb.test
+async def a_chain_runs_again_without_new_words(dut: Any) -> None:
+    """Vectors that come after a pause run through the chain that is already there."""
+    rng = bench.generator("again")
+    dev = Macro(dut, rng)
+    await dev.start()
+    chain = some_chain(dev.cfg, rng)
+    await dev.run_chain(chain, 1)
+    for _ in range(2):
+        dev.traffic(0.2, 0.2)
+        dev.send_vectors(chain, 1)
+        await dev.drain()
+
+
+@cocotb.test
+async def reset_in_the_middle_leaves_no_trace(dut: Any) -> None:
+    """A reset at a random moment of a run: outputs stop at once, and the next chain matches from its first cycle."""
+    rng = bench.generator("reset")
+    dev = Macro(dut, rng)
+    await dev.start()
+    for _ in range(8 if dev.cfg.rows <= 16 else 2):
+        chain = some_chain(dev.cfg, rng)
+        dev.traffic(0.2, 0.2)
+        dev.send_words(chain)
+        await dev.run(lambda: dev.words.empty, limit=10_000)
+        dev.send_vectors(chain, 2)
+        for _ in range(int(rng.integers(5, 150))):
+            await dev.cycle()
+        dut.rst_ni.value = 0
+        await bench.settle()
+        assert not dev.read("out_valid_o") and not dev.read("in_ready_o") and not dev.read("psum_ready_o")
+        await dev.start()
+        dev.beats.send([{"data_i": 0}])
+        for _ in range(3):
+            await dev.cycle()
+        assert not dev.beats.empty, "a beat was taken without round words"
+        await dev.start()
+        await dev.run_chain(some_chain(dev.cfg, rng), 1)
