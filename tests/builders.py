@@ -34,16 +34,16 @@ def configs(draw: st.DrawFn, **fixed: Any) -> Config:
         "name": "random",
         "rows": rows,
         "cols": adcs * share,
-        "active_rows": draw(st.integers(1, rows)),
+        "active_rows": -(-rows // draw(st.integers(1, rows))),
         "cols_per_adc": share,
         "weight_encoding": encoding,
         "weight_bits": weight_bits,
         "cell_bits": 1 if encoding == "twos_complement" else draw(st.integers(1, stored)),
         "input_bits": input_bits,
         "dac_bits": draw(st.integers(1, min(4, input_bits))),
-        "adc_bits": draw(st.integers(2, 8)),
+        "adc_bits": draw(st.sampled_from([3, 4, 2, 6, 8])),
         "in_lanes": lanes,
-        "max_rounds": draw(st.integers(1, 4)),
+        "max_rounds": draw(st.integers(2, 5)),
         "psum_bits": draw(st.integers(8, 20)),
         "frac_bits": draw(st.integers(6, 8)),
         "wl_cycles": draw(st.integers(1, 3)),
@@ -114,7 +114,8 @@ def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool)
     row_base = int(rng.integers(config.rows // config.in_lanes)) * config.in_lanes
     col_base = int(rng.integers(config.cols_per_adc)) * config.n_adcs
     col_count = int(rng.integers(1, config.cols - col_base + 1))
-    start = Start(int(rng.choice([Start.ZERO, Start.PSUM] if before is None else list(Start))))
+    starts = [Start.ZERO, Start.PSUM, *([Start.LAST] * 3 if before else [])]
+    start = Start(int(rng.choice(starts)))
     if before is not None and start is Start.LAST:  # accumulators stay where they are
         col_count = before.col_count
         col_base = int(rng.integers((config.cols - col_count) // config.n_adcs + 1)) * config.n_adcs
@@ -139,7 +140,7 @@ def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool)
 def random_chain(config: Config, rng: Rng, *, macros: int = 1) -> Chain:
     """A chain of 1 .. max_rounds rounds with every start, end, step, region and input slice plan."""
     rounds: list[Round] = []
-    length = int(rng.integers(1, config.max_rounds + 1))
+    length = int(rng.integers(config.max_rounds)) + 1
     for n in range(length):
         rounds.append(_random_round(config, rng, rounds[-1] if rounds else None, last=n == length - 1))
     return Chain(
@@ -201,4 +202,5 @@ def small_network(rng: Rng, *, low: int = -7, classes: int = 10) -> IntegerNetwo
 def linear_network(weight: Ints, requant: Requant, *, input_bits: int = 4) -> IntegerNetwork:
     """One linear layer named `fc`, int8[out, in]."""
     layer = Linear(name="fc", weight=weight.astype(np.int8), requant=requant)
-    return IntegerNetwork(input_shape=(weight.shape[1], 1, 1), input_bits=input_bits, layers=(layer,))
+    layers = (Flatten(name="flatten"), layer)
+    return IntegerNetwork(input_shape=(weight.shape[1], 1, 1), input_bits=input_bits, layers=layers)
