@@ -102,17 +102,18 @@ module wl_dac #(
 
   // Word lines: one slice of the active latches, masked to the driven rows //
 
-  reg  [LINE_BITS-1:0]          wl_q;
-  wire [X_SLICES*LINE_BITS-1:0] source  = swap_i ? shadow_q : active_q;
-  wire [LINE_BITS-1:0]          sliced  = source[slice_i*LINE_BITS +: LINE_BITS];
-  wire [LINE_BITS-1:0]          all_on  = {LINE_BITS{1'b1}};
-  wire [31:0]                   off_len = (ROWS - {16'd0, row_num_i}) * DAC_BITS;
-  wire [31:0]                   off_low = {16'd0, row_first_i} * DAC_BITS;
-  wire [LINE_BITS-1:0]          driven  = (all_on >> off_len) << off_low;
+  localparam [LINE_BITS-1:0] ALL_ON = {LINE_BITS{1'b1}};
+
+  reg  [LINE_BITS-1:0] wl_q;
+  wire [31:0]          slice_at = {24'd0, slice_i} * LINE_BITS;
+  wire [31:0]          off_len  = (ROWS - {16'd0, row_num_i}) * DAC_BITS;
+  wire [31:0]          off_low  = {16'd0, row_first_i} * DAC_BITS;
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) wl_q <= {LINE_BITS{1'b0}};
-    else if (drive_i) wl_q <= sliced & driven & {LINE_BITS{wl_on_i}};
+    else if (drive_i)
+      wl_q <= (swap_i ? shadow_q[slice_at +: LINE_BITS] : active_q[slice_at +: LINE_BITS])
+              & ((ALL_ON >> off_len) << off_low) & {LINE_BITS{wl_on_i}};
   end
 
   assign wl_o = wl_q;

@@ -75,7 +75,7 @@ def trained(*, seed: int, fold: int, console: Console) -> Trained:
         def report(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
             if stage not in task:
                 task[stage] = bar.add_task(f"train {stage}", total=epochs, note="")
-            note = f"epoch {epoch}/{epochs}  loss {loss:.3f}  training accuracy {100 * accuracy:.1f} %"
+            note = f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %"
             bar.update(task[stage], completed=epoch, note=note)
 
         return trained_digits(recipe=Recipe(seed=seed), fold=fold, progress=report)
@@ -136,7 +136,7 @@ def run(
     runner = chain_runner(bench.config, bench.die, backend=backend)
     logits = forward(bench.trained.network, bench.placement, bench.images[:count], runner)
     scores = bench.accuracies(count) | {backend: _percent(logits, bench.labels[:count])}
-    console.print(_accuracy_table(scores, count))
+    _print("accuracy", _accuracy_table(scores, count), console)
     _write_json(out / f"run-{bench.config.name}.json", _applied(bench, count) | {"accuracy": scores}, console)
 
 
@@ -172,15 +172,15 @@ def cosim(
             rtl=rtl,
             timeout=timeout,
             reproducers=out.resolve() / "reproducers",
-            progress=lambda layer, part: bar.advance(tasks[layer], part),
+            progress=lambda layer, part: bar.advance(tasks[layer], part),  # type: ignore[arg-type] # exact sums
         )
     seconds = time.monotonic() - began
     labels = bench.labels[:count]
     scores = bench.accuracies(count)
     scores |= {"golden": _percent(result.golden_logits, labels), "rtl": _percent(result.rtl_logits, labels)}
-    for table in (_layer_table(result.layers), _seam_table(result.layers), _accuracy_table(scores, count)):
-        console.print(table)
-        console.print()
+    _print("golden and rtl, layer by layer", _layer_table(result.layers), console)
+    _print("mismatches per seam", _seam_table(result.layers), console)
+    _print("accuracy", _accuracy_table(scores, count), console)
     _say_outcome(result, count, seconds, console)
     layers = [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in result.layers]
     report = _applied(bench, count) | {"seconds": seconds, "layers": layers, "accuracy": scores}
@@ -209,11 +209,10 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     for fold in range(data_module.FOLDS):
         trained(seed=seed, fold=fold, console=console)  # each with its progress bar; the folds below are then cached
     results = run_folds(Recipe(seed=seed), evaluate)
-    title = f"digits, 5 folds, int4 on fast with preset {config.name}"
-    table = _table(title, "fold", "images", "float", "fake-quantized", "int4")
+    table = _table("fold", "images", "float", "fake-quantized", "int4")
     for name, result in [*((str(k), r) for k, r in enumerate(results)), ("all", sum_folds(results))]:
         table.add_row(name, str(result.images), *(f"{p:.2f}" for p in result.percent()))
-    console.print(table)
+    _print(f"digits, 5 folds, int4 on fast with preset {config.name}", table, console)
     scores = dict(zip(("float", "fake-quantized", "int4"), sum_folds(results).percent(), strict=True))
     folds = [asdict(r) for r in results]
     report = {
@@ -247,17 +246,22 @@ def _applied(bench: Bench, count: int) -> dict[str, Any]:
     }
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(*columns: str) -> Table:
     """A table that fits 80 characters: first column left, figures right, nothing wrapped."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left", no_wrap=True)
     return table
 
 
+def _print(title: str, table: Table, console: Console) -> None:
+    console.print(f"\n{title}")
+    console.print(table)
+
+
 def _layer_table(layers: Sequence[LayerResult]) -> Table:
     columns = ("layer", "rows x cols", "tiles", "rounds", "conversions", "clipped", "cycles", "/ floor")
-    table = _table("co-simulation, golden and rtl", *columns)
+    table = _table(*columns)
     for layer in layers:
         counts = (layer.tiles, layer.rounds, layer.conversions, layer.clipped, layer.cycles)
         over = f"{layer.cycles / layer.floor_cycles:.3f}"
@@ -266,14 +270,14 @@ def _layer_table(layers: Sequence[LayerResult]) -> Table:
 
 
 def _seam_table(layers: Sequence[LayerResult]) -> Table:
-    table = _table("mismatches per seam", "layer", *layers[0].mismatches)
+    table = _table("layer", *layers[0].mismatches)
     for layer in layers:
         table.add_row(layer.name, *map(str, layer.mismatches.values()))
     return table
 
 
 def _accuracy_table(scores: dict[str, float], count: int) -> Table:
-    table = _table("accuracy", "images", *scores)
+    table = _table("images", *scores)
     table.add_row(str(count), *(f"{score:.2f} %" for score in scores.values()))
     return table
 
@@ -282,6 +286,7 @@ def _say_outcome(result: CosimResult, count: int, seconds: float, console: Conso
     different = sum(sum(layer.mismatches.values()) for layer in result.layers)
     conversions = sum(layer.conversions for layer in result.layers)
     cycles = sum(layer.cycles for layer in result.layers)
+    console.print()
     if all(layer.exact for layer in result.layers):
         console.print("every accumulator equals PyTorch's integer arithmetic")
     console.print(
@@ -305,6 +310,6 @@ def _write_json(path: Path, content: dict[str, Any], console: Console) -> None:
 
 @contextmanager
 def _progress(console: Console) -> Iterator[Progress]:
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    columns = (TextColumn("{task.description:<14}"), BarColumn(24), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TextColumn("{task.fields[note]}"), TimeElapsedColumn(), console=console) as bar:
         yield bar

@@ -98,9 +98,10 @@ class Divergence(TwinorError):
         unit = "word line" if self.seam == "word_lines" else "column"
         place += [f"{unit} {self.column}" if self.column is not None else ""]
         time = f" at {self.sim_time} ns" if self.sim_time is not None else ""
+        replay = f"\nreplay it with waves: twinor replay {self.reproducer} --waves" if self.reproducer else ""
         return (
             f"divergence at seam {self.seam}: {', '.join(p for p in place if p)}: "
-            f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}{time}"
+            f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}{time}{replay}"
         )
 
 

@@ -31,10 +31,6 @@ module adc_frontend #(
   reg        [N_ADCS*Q_BITS-1:0] sample_q;
   reg signed [63:0]              threshold_mem [0:(N_ADCS<<ADC_BITS)-1];
   reg        [8*1024-1:0]        file;
-  reg        [N_ADCS-1:0]        cmp;
-  reg signed [63:0]              level;
-  reg signed [63:0]              sample;
-  integer                        a;
 
   initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
 
@@ -43,15 +39,17 @@ module adc_frontend #(
     if (sample_i) sample_q <= hold_q[mux_i*N_ADCS*Q_BITS +: N_ADCS*Q_BITS];
   end
 
-  always @(sample_q or trial_i or step_shift_i or step_three_i)
-    for (a = 0; a < N_ADCS; a = a + 1) begin
-      level  = threshold_mem[(a << ADC_BITS) + trial_i[a*ADC_BITS +: ADC_BITS]];
-      level  = (step_three_i ? level + (level <<< 1) : level) <<< step_shift_i;
-      sample = $signed(sample_q[a*Q_BITS +: Q_BITS]);
-      cmp[a] = sample >= level;
-    end
+  genvar a;
+  generate
+    for (a = 0; a < N_ADCS; a = a + 1) begin : g_adc
+      wire        [ADC_BITS-1:0] trial  = trial_i[a*ADC_BITS +: ADC_BITS];
+      wire signed [63:0]         level  = threshold_mem[(a << ADC_BITS) + trial];
+      wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
+      wire signed [Q_BITS-1:0]   sample = sample_q[a*Q_BITS +: Q_BITS];
 
-  assign cmp_o = cmp;
+      assign cmp_o[a] = sample >= (triple <<< step_shift_i);
+    end
+  endgenerate
 
 endmodule
 

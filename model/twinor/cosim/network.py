@@ -7,6 +7,7 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CosimResult", "LayerResult", "cosim"]
 
-CHUNK_CYCLES = 60_000
+CHUNK_CYCLES = 20_000
 """Simulated cycles of one run of the simulator: seconds, so that progress shows and cores stay busy."""
 
 
@@ -76,7 +77,7 @@ def cosim(
     rtl: Path = RTL,
     timeout: float = 600,
     reproducers: Path | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Callable[[str, Fraction], None] | None = None,
 ) -> CosimResult:
     """Run images through golden and the Verilog macro at once, comparing every seam of every layer.
 
@@ -130,7 +131,7 @@ class _Engine:
 
     def __init__(self, config: Config, die: Die, pool: ThreadPoolExecutor, run: Callable[[Job], Checked]) -> None:
         self.config, self.die, self.pool, self.run = config, die, pool, run
-        self.progress: Callable[[str, float], None] = lambda _layer, _part: None
+        self.progress: Callable[[str, Fraction], None] = lambda _layer, _part: None
         self.layers: dict[str, LayerResult] = {}
         self.failed: Job | None = None
         self.golden_outputs = np.zeros((0, 0), dtype=np.int64)
@@ -161,7 +162,7 @@ class _Engine:
                 }
                 raise Divergence(**(vars(found) | place)) from None
             _count(result, self.config, piece, checked[-1])
-            self.progress(placed.layer.name, piece.vectors / job.vectors / len(placed.chains))
+            self.progress(placed.layer.name, Fraction(piece.vectors, job.vectors * len(placed.chains)))
         result.tiles += len(c.rows)
         self._keep(c, checked)
         return np.concatenate([outputs(k.rtl) for k in checked])
