@@ -107,7 +107,7 @@ module macro_ctrl #(
 
   wire [4:0]                      word    = word_addr_i[4:0];
   wire                            exists  = {27'd0, word} < ROUND_WORDS && {21'd0, word_addr_i[15:5]} < MAX_ROUNDS;
-  wire                            write   = word_valid_i && word_ready_o;
+  wire                            write   = word_valid_i && word_ready_o && (exists || word_addr_i[15]);
   wire [31:0]                     word_at = {22'd0, word_addr_i[14:5]} * DESC_BITS + {22'd0, word, 5'd0};
 
   always @(posedge clk_i or negedge rst_ni) begin
@@ -116,7 +116,7 @@ module macro_ctrl #(
       armed_q     <= 1'b0;
       last_word_q <= 1'b0;
     end else if (write) begin
-      if (exists || word_addr_i[15]) armed_q <= exists && {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
+      armed_q <= exists && {27'd0, word} == ROUND_WORDS - 1 && last_word_q;
       if (exists) rounds_q[word_at +: 32] <= word_data_i;
       if (exists && word == 5'd2) last_word_q <= word_data_i[12];
     end

@@ -101,7 +101,8 @@ module shift_add #(
   genvar a;
   generate
     for (a = 0; a < N_ADCS; a = a + 1) begin : g_lane
-      wire [CODE_BITS-1:0] code   = code_i[a*CODE_BITS +: CODE_BITS] & {CODE_BITS{code_valid_i}};  // still while the SAR searches
+      // Gated, so that nothing moves here while the SAR searches.
+      wire [CODE_BITS-1:0] code   = code_i[a*CODE_BITS +: CODE_BITS] & {CODE_BITS{code_valid_i}};
       wire [ACC_BITS-1:0]  wide   = {{(ACC_BITS - CODE_BITS){code[CODE_BITS-1]}}, code};
       wire [ACC_BITS-1:0]  triple = wide + (step_three_i ? wide << 1 : {ACC_BITS{1'b0}});
       wire [ACC_BITS-1:0]  scaled = triple << ({1'b0, step_shift_i} + slice_shift_i);

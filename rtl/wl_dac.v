@@ -105,14 +105,13 @@ module wl_dac #(
   localparam [LINE_BITS-1:0] ALL_ON = {LINE_BITS{1'b1}};
 
   reg  [LINE_BITS-1:0] wl_q;
-  wire [31:0]          slice_at = {24'd0, slice_i} * LINE_BITS;
   wire [31:0]          off_len  = (ROWS - {16'd0, row_num_i}) * DAC_BITS;
   wire [31:0]          off_low  = {16'd0, row_first_i} * DAC_BITS;
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) wl_q <= {LINE_BITS{1'b0}};
     else if (drive_i)
-      wl_q <= (swap_i ? shadow_q[slice_at +: LINE_BITS] : active_q[slice_at +: LINE_BITS])
+      wl_q <= (swap_i ? shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[slice_i*LINE_BITS +: LINE_BITS])
               & ((ALL_ON >> off_len) << off_low) & {LINE_BITS{wl_on_i}};
   end
 

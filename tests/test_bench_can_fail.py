@@ -39,9 +39,9 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("wl_dac", "source[slice_i*LINE_BITS", "source[0*LINE_BITS", "word_lines"),
+    Mutant("wl_dac", "shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[slice_i", "shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[0", "word_lines"),
     Mutant("wl_dac", "row_first_i} * DAC_BITS", "row_first_i} * 1", "word_lines"),
-    Mutant("wl_dac", "swap_i ? shadow_q : active_q", "active_q", "word_lines"),
+    Mutant("wl_dac", "(swap_i ? shadow_q", "(1'b0 ? shadow_q", "word_lines"),
     Mutant("wl_dac", "sum = sum + ", "sum = sum | ", "partial_sums", OFFSET),
     Mutant("sar_adc", "{ADC_BITS{cmp_i[a]}}", "{ADC_BITS{!cmp_i[a]}}", "trials"),
     Mutant("sar_adc", "seq_q >> 1", "seq_q >> 2", "trials"),

@@ -44,6 +44,7 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
     Returns:
         Steps by layer name, [x_slices][w_slices] in array units, each one that the hardware can set.
     """
+    place(config, network)  # refuse what does not fit before anything is measured
     steps: dict[str, Steps] = {}
     x: NDArray[np.integer] = images
     for layer in network.layers:

@@ -10,7 +10,8 @@ A die carries as many macros as a network needs. Every engine reads the same thr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["Die", "ideal_die", "ideal_thresholds", "load_die", "sample_die", "save_die"]
+__all__ = ["Die", "ideal_die", "ideal_thresholds", "levels_digest", "load_die", "sample_die", "save_die"]
 
 TABLES = ("strength", "drive", "threshold")
 REMEDY = "sample it again with `twinor die`"
@@ -39,6 +40,7 @@ class Die:
 
     Attributes:
         config_digest: `Config.digest()` of the macro it was made for.
+        levels_digest: `levels_digest()` of the cell levels that were programmed, empty if they are not known.
         seed: seed of its variation, None for an ideal die.
         strength: int32[macros, rows, bit_lines], at least 0.
         drive: int32[macros, rows, 2**dac_bits]; code 0 drives nothing.
@@ -46,10 +48,16 @@ class Die:
     """
 
     config_digest: str
+    levels_digest: str = ""
     seed: int | None
     strength: NDArray[np.int32]
     drive: NDArray[np.int32]
     threshold: NDArray[np.int32]
+
+
+def levels_digest(levels: NDArray[np.uint8]) -> str:
+    """SHA-256 of programmed cell levels, 64 hexadecimal digits."""
+    return hashlib.sha256(repr(levels.shape).encode() + levels.tobytes()).hexdigest()
 
 
 def ideal_thresholds(config: Config) -> NDArray[np.int32]:
@@ -82,6 +90,7 @@ def ideal_die(config: Config, levels: NDArray[np.uint8]) -> Die:
     codes = np.arange(1 << config.dac_bits, dtype=np.int32) << config.frac_bits
     return Die(
         config_digest=config.digest(),
+        levels_digest=levels_digest(levels),
         seed=None,
         strength=levels.astype(np.int32) << config.frac_bits,
         drive=np.tile(codes, (macros, config.rows, 1)),
@@ -115,13 +124,7 @@ def sample_die(config: Config, levels: NDArray[np.uint8], *, seed: int) -> Die:
         rng = np.random.default_rng([seed, m])
         strength[m] = _varied_cells(config, levels[m], rng)
         threshold[m] = _varied_thresholds(config, rng)
-    return Die(
-        config_digest=ideal.config_digest,
-        seed=seed,
-        strength=strength,
-        drive=ideal.drive,
-        threshold=threshold,
-    )
+    return replace(ideal, seed=seed, strength=strength, threshold=threshold)
 
 
 def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int32]:
@@ -149,20 +152,23 @@ def save_die(path: Path, die: Die) -> None:
     Raises:
         TwinorError: the file cannot be written.
     """
-    header = {"config": die.config_digest, "seed": die.seed}
+    header = {"config": die.config_digest, "levels": die.levels_digest, "seed": die.seed}
     tables = {name: getattr(die, name) for name in TABLES}
     write_archive(path, kind="die", header=header, arrays=tables)
 
 
-def load_die(path: Path, config: Config, *, macros: int) -> Die:
-    """Read a die and check it against the macro that is to use it.
+def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = None) -> Die:
+    """Read a die and check it against the macro, and against the programmed levels if they are given.
 
     Raises:
-        CorruptFile: missing, damaged, made for another configuration, or of the wrong shape or range.
+        CorruptFile: missing, damaged, made for another configuration or other weights, or of the wrong shape or range.
     """
     header, tables = read_archive(path, kind="die", remedy=REMEDY)
     if header.get("config") != config.digest():
         raise CorruptFile(f"{path} was made for another configuration than preset {config.name}; {REMEDY}")
+    if levels is not None and header.get("levels") != levels_digest(levels):
+        raise CorruptFile(f"{path} was programmed with other weights than this network's; {REMEDY}")
+    macros = len(tables.get("strength", ()))
     shapes = {
         "strength": (macros, config.rows, config.bit_lines),
         "drive": (macros, config.rows, 1 << config.dac_bits),
@@ -182,4 +188,11 @@ def load_die(path: Path, config: Config, *, macros: int) -> Die:
             raise CorruptFile(f"{path}: {name} {low} .. {high}, expected 0 .. {limit}; {REMEDY}")
     if np.any(tables["drive"][:, :, 0]):
         raise CorruptFile(f"{path}: word-line code 0 drives a cell; {REMEDY}")
-    return Die(config_digest=header["config"], seed=header.get("seed"), **{name: tables[name] for name in TABLES})
+    return Die(
+        config_digest=header["config"],
+        levels_digest=header.get("levels", ""),
+        seed=header.get("seed"),
+        strength=tables["strength"],
+        drive=tables["drive"],
+        threshold=tables["threshold"],
+    )

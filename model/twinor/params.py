@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twinor.errors import TwinorError
+from twinor.store import write_text
 
 if TYPE_CHECKING:
     from twinor.config import Config
@@ -37,10 +38,14 @@ def _banner(config: Config) -> str:
 
 
 def write(config: Config, *, folder: Path = RTL) -> list[Path]:
-    """Write both files; returns their paths."""
+    """Write both files; returns their paths.
+
+    Raises:
+        TwinorError: a file cannot be written; what was there stays.
+    """
     written = []
     for name, text in _files(config).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
         written.append(folder / name)
     return written
 

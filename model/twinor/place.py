@@ -135,6 +135,11 @@ def _check_layer(config: Config, layer: Layer) -> None:
         )
     if not isinstance(layer, Conv2d | Linear):
         return
+    channels, tables = layer.weight.shape[0], (layer.requant.mult.shape, layer.requant.add.shape)
+    if tables != ((channels,), (channels,)):
+        raise PlacementError(
+            f"layer {layer.name}: mult and add have shapes {tables[0]} and {tables[1]}, expected ({channels},) each"
+        )
     low, high = int(layer.weight.min()), int(layer.weight.max())
     if low < config.weight_min or high > config.weight_max:
         raise PlacementError(
@@ -149,7 +154,8 @@ def _place_layer(config: Config, layer: WeightLayer, steps: Steps, images: list[
     for left in range(0, matrix.shape[1], config.cols):
         cols = (left, min(left + config.cols, matrix.shape[1]))
         chains += _place_columns(config, layer, matrix, steps, cols, images, first=len(chains))
-    _check_psums(config, layer, steps, matrix.shape[0])
+    if any(c.psum_from is not None for c in chains):
+        _check_psums(config, layer, steps, matrix.shape[0])
     return PlacedLayer(layer=layer, steps=steps, chains=tuple(chains))
 
 
@@ -249,7 +255,7 @@ def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int) ->
     one_group = sum(s * code << (i * config.dac_bits + j * config.cell_bits) for i, j, s in slices)
     offset = config.weight_offset * ((1 << config.input_bits) - 1) * rows
     groups = sum(-(-min(config.rows, rows - top) // config.active_rows) for top in range(0, rows, config.rows))
-    bound = groups * one_group + offset
+    bound = max(groups * one_group, offset)  # codes of an offset column are not negative: the two never add up
     if bound >= 1 << (config.psum_bits - 1):
         raise PlacementError(
             f"layer {layer.name}: partial sums of {rows} rows reach {bound}, "

@@ -32,6 +32,8 @@ __all__ = [
     "save_network",
     "save_trained",
     "write_archive",
+    "write_bytes",
+    "write_text",
 ]
 
 FORMAT = "twinor"
@@ -134,10 +136,28 @@ def write_archive(path: Path, *, kind: str, header: Header, arrays: Arrays) -> N
     with zipfile.ZipFile(content, "a") as archive:
         archive.comment = b"0" * DIGEST_CHARS
     body = content.getvalue()[:-DIGEST_CHARS]
+    write_bytes(path, body + _digest(body))
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: beside the target first, then renamed over it.
+
+    Args:
+        path: target; its folder is made if missing.
+        content: all of it.
+
+    Raises:
+        TwinorError: if the file cannot be written; a file that was there stays as it was.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(body + _digest(body))
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
         raise TwinorError(

@@ -92,7 +92,7 @@ def simulate(
     plusargs += ["+log=seam", f"+outs={outs}", f"+watchdog={_quiet(job)}"]
     log = icarus.run(model, plusargs, cwd=folder, timeout=timeout, waves=waves)
     if "twinor: done" not in log and "twinor: stalled" not in log:
-        raise SimulatorError(f"the simulation ended early; its log ends:\n  {log.strip()[-800:]}")
+        raise SimulatorError(f"the simulation ended before its last output; {icarus.tail(log)}")
     return files.read_traces(job.config, job.chain, folder / "seam", vectors=job.vectors)
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["BUILD", "build", "run", "sources"]
+__all__ = ["BUILD", "build", "run", "sources", "tail"]
 
-BUILD = Path(os.environ.get("TWINOR_BUILD", RTL.parent / "build"))
+BUILD = Path(os.environ.get("TWINOR_BUILD", RTL.parent / "build")).resolve()
 """Where compiled models and runs go."""
 
 HARNESS = RTL.parent / "tb" / "cosim.v"
@@ -30,6 +30,8 @@ INSTALL = "install it with `apt-get install iverilog` (Icarus Verilog 11 or newe
 
 def sources(rtl: Path = RTL) -> list[Path]:
     """Harness, synthesizable files of `rtl.f` and behavioural stand-ins, in compile order."""
+    if not (rtl / "rtl.f").is_file():
+        raise SimulatorError(f"{rtl} holds no Verilog of twinor (no rtl.f); run from a full checkout of twinor")
     listed = [rtl.parent / line for line in (rtl / "rtl.f").read_text(encoding="utf-8").split()]
     files = [HARNESS, *(rtl / path.name for path in listed), *sorted((rtl / "sim").glob("*.v"))]
     missing = [str(path) for path in files if not path.is_file()]
@@ -47,8 +49,9 @@ def build(config: Config, *, rtl: Path = RTL, folder: Path = BUILD) -> Path:
     Raises:
         SimulatorError: Icarus Verilog is missing or refuses the source; carries its messages.
     """
-    if not rtl.is_dir():
-        raise SimulatorError(f"no Verilog in {rtl}; run from a full checkout of twinor")
+    for program in ("iverilog", "vvp"):
+        _require(program)
+    rtl = rtl.resolve()
     files = sources(rtl)
     overrides = [f"-Pcosim.{name}={value}" for name, value in config.parameters().items()]
     text = b"".join(path.read_bytes() for path in [*files, *sorted(rtl.glob("*.vh"))]) + "".join(overrides).encode()
@@ -83,19 +86,26 @@ def run(model: Path, plusargs: Sequence[str], *, cwd: Path, timeout: float, wave
 
 
 def _call(command: list[str], *, cwd: Path, timeout: float, what: str) -> str:
-    if shutil.which(command[0]) is None:
-        raise SimulatorError(f"{command[0]} is not installed: {INSTALL}")
+    _require(command[0])
     try:
         done = subprocess.run(
             command, cwd=cwd, timeout=timeout, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
     except subprocess.TimeoutExpired as error:
-        raise SimulatorError(f"{command[0]} did not end within {timeout:.0f} s; {_tail(error.stdout)}") from None
+        log = (error.stdout or b"").decode(errors="replace")
+        raise SimulatorError(f"{command[0]} did not end within {timeout:.0f} s; {tail(log)}") from None
+    log = done.stdout.decode(errors="replace")
     if done.returncode != 0:
-        raise SimulatorError(f"{what} ({command[0]} exit status {done.returncode}); {_tail(done.stdout)}")
-    return done.stdout.decode(errors="replace")
+        raise SimulatorError(f"{what} ({command[0]} exit status {done.returncode}); {tail(log)}")
+    return log
 
 
-def _tail(log: bytes | None) -> str:
-    lines = (log or b"").decode(errors="replace").strip().splitlines()
+def _require(program: str) -> None:
+    if shutil.which(program) is None:
+        raise SimulatorError(f"{program} is not installed: {INSTALL}")
+
+
+def tail(log: str) -> str:
+    """The last lines of a simulator's log, as the end of a sentence."""
+    lines = log.strip().splitlines()
     return "its log ends:\n  " + "\n  ".join(lines[-12:]) if lines else "it printed nothing"

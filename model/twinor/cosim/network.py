@@ -7,7 +7,6 @@ import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from twinor.golden import macro_ctrl
 from twinor.golden.macro import outputs
 from twinor.network import Conv2d, Linear
 from twinor.params import RTL
-from twinor.run import check_images, run_layer
+from twinor.run import chain_runner, check_images, forward, run_layer
 from twinor.trace import SEAMS, Divergence, mismatches
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def cosim(
     rtl: Path = RTL,
     timeout: float = 600,
     reproducers: Path | None = None,
-    progress: Callable[[str, Fraction], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> CosimResult:
     """Run images through golden and the Verilog macro at once, comparing every seam of every layer.
 
@@ -90,7 +89,7 @@ def cosim(
         rtl: folder of the Verilog.
         timeout: seconds of real time for one run of the simulator.
         reproducers: folder for the reproducer of a divergence; `build/reproducers` if None.
-        progress: called with a layer's name and the fraction of it that has just been done.
+        progress: called with a layer's name, the vectors that its chains have done, and how many there are.
 
     Raises:
         Divergence: at the first value that differs; a reproducer was written.
@@ -117,13 +116,10 @@ def _run(network: IntegerNetwork, placement: Placement, images: NDArray[np.integ
     for layer in network.layers:
         y = run_layer(layer, placement, x, engine.run_chain)
         if isinstance(layer, Conv2d | Linear):
-            engine.finish_layer(layer, x)
+            engine.finish_layer(placement.layers[layer.name], x)
         x = y
-    return CosimResult(
-        layers=list(engine.layers.values()),
-        golden_logits=engine.golden_outputs,
-        rtl_logits=x.astype(np.int64),
-    )
+    golden = forward(network, placement, images, chain_runner(engine.config, engine.die, backend="golden"))
+    return CosimResult(layers=list(engine.layers.values()), golden_logits=golden, rtl_logits=x.astype(np.int64))
 
 
 class _Engine:
@@ -131,10 +127,10 @@ class _Engine:
 
     def __init__(self, config: Config, die: Die, pool: ThreadPoolExecutor, run: Callable[[Job], Checked]) -> None:
         self.config, self.die, self.pool, self.run = config, die, pool, run
-        self.progress: Callable[[str, Fraction], None] = lambda _layer, _part: None
+        self.progress: Callable[[str, int, int], None] = lambda _layer, _done, _total: None
         self.layers: dict[str, LayerResult] = {}
+        self.done: dict[str, int] = {}
         self.failed: Job | None = None
-        self.golden_outputs = np.zeros((0, 0), dtype=np.int64)
         self.accumulators = np.zeros((0, 0), dtype=np.int64)
 
     def run_chain(
@@ -162,7 +158,8 @@ class _Engine:
                 }
                 raise Divergence(**(vars(found) | place)) from None
             _count(result, self.config, piece, checked[-1])
-            self.progress(placed.layer.name, Fraction(piece.vectors, job.vectors * len(placed.chains)))
+            self.done[placed.layer.name] = self.done.get(placed.layer.name, 0) + piece.vectors
+            self.progress(placed.layer.name, self.done[placed.layer.name], job.vectors * len(placed.chains))
         result.tiles += len(c.rows)
         self._keep(c, checked)
         return np.concatenate([outputs(k.rtl) for k in checked])
@@ -171,26 +168,25 @@ class _Engine:
         if layer.name not in self.layers:
             channels = layer.weight.shape[0]
             self.layers[layer.name] = LayerResult(name=layer.name, rows=layer.weight[0].size, cols=channels)
-            self.golden_outputs = np.zeros((vectors, channels), dtype=np.int64)
             self.accumulators = np.zeros((vectors, channels), dtype=np.int64)
         return self.layers[layer.name]
 
     def _keep(self, c: PlacedChain, checked: Sequence[Checked]) -> None:
-        """Golden outputs and accumulators of the layer; a later chain of the same columns completes them."""
-        columns = slice(*c.cols)
-        self.golden_outputs[:, columns] = np.concatenate([outputs(k.golden) for k in checked])
-        self.accumulators[:, columns] = np.concatenate([k.rtl[-1].partial_sums[:, -1] for k in checked])
+        """Accumulators of the layer; a later chain of the same columns completes them."""
+        self.accumulators[:, slice(*c.cols)] = np.concatenate([k.rtl[-1].partial_sums[:, -1] for k in checked])
 
-    def finish_layer(self, layer: WeightLayer, x: NDArray[np.integer]) -> None:
+    def finish_layer(self, placed: PlacedLayer, x: NDArray[np.integer]) -> None:
         """Where the macro is lossless, compare the Verilog's accumulators with PyTorch's."""
         if self.config.step != "unit" or self.die.seed is not None:
             return
+        layer = placed.layer
         exact = _torch_accumulators(layer, x)
         bad = np.argwhere(exact != self.accumulators)
         if len(bad):
             vector, column = (int(k) for k in bad[0])
             raise Divergence(
                 layer=layer.name,
+                tile=next(c.tile for c in reversed(placed.chains) if column in range(*c.cols)),
                 seam="partial_sums",
                 vector=vector,
                 column=column,

@@ -55,11 +55,12 @@ def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = R
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
         half = Path(temporary) / "whole"
         half.mkdir()
+        located = Divergence(**(vars(found) | {"reproducer": str(target)}))
         _save_job(half / JOB, small, rtl=rtl)
-        (half / "divergence.txt").write_text(f"{found}\n", encoding="utf-8")
+        (half / "divergence.txt").write_text(f"{located}\n", encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         half.replace(target)
-    return Divergence(**(vars(found) | {"reproducer": str(target)}))
+    return located
 
 
 def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
@@ -140,7 +141,14 @@ def load_job(folder: Path) -> tuple[Job, Path]:
     header, arrays = read_archive(folder / JOB, kind="reproducer", remedy="run the co-simulation again")
     try:
         config = Config(**header["config"])
-        die = Die(config_digest=config.digest(), seed=header["seed"], **{name: arrays[name] for name in TABLES})
+        die = Die(
+            config_digest=config.digest(),
+            levels_digest=header["levels"],
+            seed=header["seed"],
+            strength=arrays["strength"],
+            drive=arrays["drive"],
+            threshold=arrays["threshold"],
+        )
         chain: Chain = unpack(config, arrays["words"])
         inputs = [arrays[f"input{k}"] for k in range(header["rounds"])]
     except (KeyError, TypeError) as error:

@@ -37,5 +37,5 @@ def column_quantity(config: Config, current: NDArray[np.int64], *, w_slice: int)
         >>> column_quantity(load("tiny"), np.array([[9, 2, 0, 5, 1, 1, 3, 0]]), w_slice=0)
         array([[ 7, -5,  0,  3]])
     """
-    lines = current.reshape(current.shape[0], -1, config.w_slices, config.lines_per_cell)[:, :, w_slice]
+    lines = current.reshape(-1, config.cols, config.w_slices, config.lines_per_cell)[:, :, w_slice]
     return lines[..., 0] - lines[..., 1] if config.lines_per_cell == 2 else lines[..., 0]

@@ -65,7 +65,8 @@ def run_chain(
     check_streams(config, chain, inputs, psums, macros=len(die.strength))
     cycles = macro_ctrl.schedule(config, chain, vectors=inputs[0].shape[0])
     acc: NDArray[np.int64] = np.zeros((inputs[0].shape[0], 0), dtype=np.int64)
-    traces, taken = [], 0
+    traces: list[RoundTrace] = []
+    taken = 0
     for rnd, x, when in zip(chain.rounds, inputs, cycles, strict=True):
         if rnd.start is Start.ZERO:
             acc = np.zeros((x.shape[0], rnd.col_count), dtype=np.int64)
@@ -73,7 +74,8 @@ def run_chain(
             assert psums is not None  # check_streams has seen to it
             acc = psums[:, taken : taken + rnd.col_count].astype(np.int64)
             taken += rnd.col_count
-        trace = _run_round(config, die, chain, rnd, x, acc, when)
+        last = len(traces) == len(chain.rounds) - 1
+        trace = _run_round(config, die, chain, rnd, x, acc, when, last=last)
         acc = trace.partial_sums[:, -1].astype(np.int64)
         traces.append(trace)
     return traces
@@ -92,6 +94,8 @@ def _run_round(
     x: NDArray[np.integer],
     acc: NDArray[np.int64],
     cycles: macro_ctrl.RoundCycles,
+    *,
+    last: bool,
 ) -> RoundTrace:
     order = passes(config, rnd)
     seams: list[tuple[NDArray[np.integer], ...]] = []
@@ -113,7 +117,7 @@ def _run_round(
         codes=codes,
         partial_sums=sums,
         outputs=_finish(chain, rnd, acc),
-        last_flags=_last_flags(chain, rnd, vectors=x.shape[0]),
+        last_flags=_last_flags(rnd, last=last, vectors=x.shape[0]),
         hold_cycles=cycles.hold,
         code_cycles=np.repeat(cycles.code, config.n_adcs, axis=2)[..., : rnd.col_count],
         out_cycles=cycles.out,
@@ -131,10 +135,10 @@ def _columns(
     return q, die.threshold[macro][sar_adc.adc_of_column(config, columns)]
 
 
-def _last_flags(chain: Chain, rnd: Round, *, vectors: int) -> NDArray[np.uint8]:
+def _last_flags(rnd: Round, *, last: bool, vectors: int) -> NDArray[np.uint8]:
     """1 beside the last column of the chain's last round."""
     flags = np.zeros((vectors, rnd.col_count if rnd.end is not End.HOLD else 0), dtype=np.uint8)
-    if rnd is chain.rounds[-1]:
+    if last:
         flags[:, -1:] = 1
     return flags
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables and progress of the command line; everything fits 80 characters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from twinor.cosim.network import LayerResult
+    from twinor.quantize import FoldResult
+
+__all__ = ["Progress", "accuracy", "folds", "layers", "outcome", "seams", "show"]
+
+
+def _table(*columns: str) -> Table:
+    """First column left, figures right, nothing wrapped."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def show(title: str, table: Table, console: Console) -> None:
+    """Print a table under its title."""
+    console.print(f"\n{title}")
+    console.print(table)
+
+
+def layers(results: Sequence[LayerResult]) -> Table:
+    """What every layer did."""
+    table = _table("layer", "rows x cols", "tiles", "rounds", "conversions", "clipped", "cycles", "/ floor")
+    for layer in results:
+        counts = (layer.tiles, layer.rounds, layer.conversions, layer.clipped, layer.cycles)
+        over = f"{layer.cycles / layer.floor_cycles:.3f}"
+        table.add_row(layer.name, f"{layer.rows} x {layer.cols}", *(f"{n:,}" for n in counts), over)
+    return table
+
+
+def seams(results: Sequence[LayerResult]) -> Table:
+    """Values that differ, by layer and seam."""
+    table = _table("layer", *results[0].mismatches)
+    for layer in results:
+        table.add_row(layer.name, *map(str, layer.mismatches.values()))
+    return table
+
+
+def accuracy(scores: dict[str, float], images: int) -> Table:
+    """Percentages by engine."""
+    table = _table("images", *scores)
+    table.add_row(str(images), *(f"{score:.2f} %" for score in scores.values()))
+    return table
+
+
+def folds(results: Sequence[FoldResult], whole: FoldResult) -> Table:
+    """Cross-validation, fold by fold and all together."""
+    table = _table("fold", "images", "float", "fake-quantized", "int4")
+    for name, result in [*((str(k), r) for k, r in enumerate(results)), ("all", whole)]:
+        table.add_row(name, str(result.images), *(f"{p:.2f} %" for p in result.percent()))
+    return table
+
+
+def outcome(results: Sequence[LayerResult], *, images: int, seconds: float, console: Console) -> None:
+    """The last word of a co-simulation."""
+    console.print()
+    if all(layer.exact for layer in results):
+        console.print("every accumulator equals PyTorch's integer arithmetic")
+    different = sum(sum(layer.mismatches.values()) for layer in results)
+    conversions, cycles = (sum(getattr(layer, name) for layer in results) for name in ("conversions", "cycles"))
+    console.print(
+        f"{images} images, {len(results)} layers, {conversions:,} conversions, {cycles:,} cycles in {seconds:.0f} s: "
+        f"{different} mismatches at {len(results[0].mismatches)} seams",
+        soft_wrap=True,
+    )
+
+
+class Progress:
+    """Bars on a terminal; elsewhere a line at every quarter, so that a log shows life."""
+
+    def __init__(self, console: Console) -> None:
+        """Nothing shows before the first step."""
+        self.console = console
+        columns = (TextColumn("{task.description:<14}"), BarColumn(24), TextColumn("{task.percentage:>3.0f} %"))
+        note = TextColumn("{task.fields[note]}")
+        self.bars = RichProgress(*columns, note, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
+        self.tasks: dict[str, TaskID] = {}
+        self.quarters: dict[str, int] = {}
+
+    def __enter__(self) -> Progress:
+        """Start the bars."""
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the bars as they are."""
+        self.bars.stop()
+
+    def show(self, what: str, done: int, total: int, *, note: str = "") -> None:
+        """`done` of `total` steps of `what` are done."""
+        if what not in self.tasks:
+            self.tasks[what] = self.bars.add_task(what, total=total, note=note)
+        self.bars.update(self.tasks[what], completed=done, note=note)
+        quarter = 4 * done // total
+        if not self.console.is_terminal and quarter > self.quarters.get(what, 0):
+            self.quarters[what] = quarter
+            self.console.print(f"{what:<14} {100 * done // total:>3} %  {note}".rstrip(), soft_wrap=True)
