@@ -263,9 +263,9 @@ class MacroCtrl(bench.Bench):
         for word in words[:-1]:
             await self.write_word(word, arms=False)
             if self.rng.random() < 0.2:
-                await self.write_word(self.nowhere(), arms=False)
+                await self.write_nowhere(armed=False)
         await self.write_word(words[-1], arms=True)
-        await self.write_word(self.nowhere(), arms=True)
+        await self.write_nowhere(armed=True)
         for disarming in (words[0], words[-2]):
             await self.write_word(disarming, arms=False)
             await self.write_word(words[-1], arms=True)
@@ -273,18 +273,21 @@ class MacroCtrl(bench.Bench):
     async def write_word(self, word: dict[str, int], *, arms: bool) -> None:
         """One word, taken at once because nothing runs; no beat is loaded while it is taken."""
         self.words.send([word])
-        enabled = await self.cycle("load_en_o")
-        assert self.words.empty and not enabled, f"word {word} at {bench.now()}"
+        assert not await self.cycle("load_en_o"), f"beats and word {word} at {bench.now()}"
+        assert self.words.empty, f"word {word} was not taken at {bench.now()}"
         assert await self.cycle("load_en_o") == int(arms), f"load_en_o after word {word}"
 
-    def nowhere(self) -> dict[str, int]:
+    async def write_nowhere(self, *, armed: bool) -> None:
         """A word that no round has, or of a round beyond the memory: it changes nothing."""
         cfg, rng = self.cfg, self.rng
         address = int(rng.integers(cfg.max_rounds)) * ROUND_STRIDE
         address += int(rng.integers(cfg.round_words, ROUND_STRIDE))
         if rng.random() < 0.5:
             address = cfg.max_rounds * ROUND_STRIDE + int(rng.integers(cfg.round_words))
-        return {"addr_i": address, "data_i": int(rng.integers(1 << 32))}
+        self.words.send([{"addr_i": address, "data_i": int(rng.integers(1 << 32))}])
+        for _ in range(2):
+            assert await self.cycle("load_en_o") == int(armed), f"load_en_o with or after word {address}"
+        assert self.words.empty, f"word {address} was not taken"
 
     async def run_chain(self, chain: Chain, *, vectors: int) -> None:
         """Write a chain and run vectors through it, until nothing is under way and nothing is left."""

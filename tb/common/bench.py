@@ -44,7 +44,7 @@ def config() -> Config:
 
 def die() -> Die:
     """The die under test: TWINOR_DIE is its file."""
-    return load_die(Path(os.environ["TWINOR_DIE"]), config(), macros=1)
+    return load_die(Path(os.environ["TWINOR_DIE"]), config())
 
 
 def generator(label: str) -> np.random.Generator:
