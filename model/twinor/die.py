@@ -168,7 +168,7 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
         raise CorruptFile(f"{path} was made for another configuration than preset {config.name}; {REMEDY}")
     if levels is not None and header.get("levels") != levels_digest(levels):
         raise CorruptFile(f"{path} was programmed with other weights than this network's; {REMEDY}")
-    macros = len(tables.get("strength", ()))
+    macros = max((1, *tables.get("strength", np.zeros(0)).shape[:1]))
     shapes = {
         "strength": (macros, config.rows, config.bit_lines),
         "drive": (macros, config.rows, 1 << config.dac_bits),

@@ -126,7 +126,8 @@ def _save_job(path: Path, job: Job, *, rtl: Path) -> None:
     header = {
         "config": asdict(job.config),
         "seed": job.die.seed,
-        "rtl": str(rtl),
+        "levels": job.die.levels_digest,
+        "rtl": str(rtl.resolve()),
         "rounds": len(job.chain.rounds),
     }
     write_archive(path, kind="reproducer", header=header, arrays=arrays)
