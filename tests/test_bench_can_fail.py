@@ -39,7 +39,7 @@ class Mutant:
 
 
 MUTANTS = [
-    Mutant("wl_dac", "shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[slice_i", "shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[0", "word_lines"),
+    Mutant("wl_dac", ": active_q[slice_i", ": active_q[0", "word_lines"),
     Mutant("wl_dac", "row_first_i} * DAC_BITS", "row_first_i} * 1", "word_lines"),
     Mutant("wl_dac", "(swap_i ? shadow_q", "(1'b0 ? shadow_q", "word_lines"),
     Mutant("wl_dac", "sum = sum + ", "sum = sum | ", "partial_sums", OFFSET),
