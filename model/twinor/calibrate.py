@@ -51,7 +51,7 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
         if not isinstance(layer, Conv2d | Linear):
             x = host_layer(layer, x)
             continue
-        alone = replace(network, layers=(layer,), input_bits=config.input_bits)
+        alone = replace(network, layers=(layer,), input_shape=x.shape[1:], input_bits=config.input_bits)
         if config.step == "unit":
             steps[layer.name] = full_steps(config)
         else:

@@ -10,6 +10,7 @@ chain before.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,6 +126,29 @@ def _check_network(config: Config, network: IntegerNetwork, steps: Mapping[str, 
                 f"layer {layer.name}: outputs {rule.lo} .. {rule.hi} do not fit the {config.input_bits} unsigned "
                 f"bits that preset {config.name} takes in the next layer"
             )
+    shape: tuple[int, ...] = network.input_shape
+    for layer in network.layers:
+        shape = _output_shape(layer, shape)
+
+
+def _output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one image behind a layer; refuses a layer that does not take what the one before gives."""
+    if isinstance(layer, Flatten):
+        return (prod(shape),)
+    if isinstance(layer, Linear):
+        fits, wanted = shape == (layer.weight.shape[1],), f"({layer.weight.shape[1]},)"
+        result: tuple[int, ...] = (layer.weight.shape[0],)
+    else:
+        kernel = layer.weight.shape[2:] if isinstance(layer, Conv2d) else layer.kernel
+        padding = layer.padding if isinstance(layer, Conv2d) else (0, 0)
+        channels = layer.weight.shape[1] if isinstance(layer, Conv2d) else shape[0]
+        wanted = f"({channels}, height, width) of at least {kernel[0] - 2 * padding[0]} x {kernel[1] - 2 * padding[1]}"
+        sizes = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], padding, kernel, layer.stride, strict=False)]
+        fits = len(shape) == 3 and shape[0] == channels and min(sizes) >= 1
+        result = (layer.weight.shape[0] if isinstance(layer, Conv2d) else channels, *sizes)
+    if not fits:
+        raise PlacementError(f"layer {layer.name} takes images of shape {wanted}, the layer before gives {shape}")
+    return result
 
 
 def _check_layer(config: Config, layer: Layer) -> None:
