@@ -17,15 +17,15 @@ help: ## list the targets
 setup: ## create .venv and install the simulator and linters; the other targets do what they need of it
 	@$(SETUP) icarus lint python
 
-sim: ## co-simulate a layer on the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
+sim: ## run a trained network's layers through the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
 	@$(SETUP) icarus python
 	$(BIN)/twinor cosim $(strip $(COSIM_OPTIONS))
 
-crossval: ## compare the golden model with its independent oracles (ARGS="...")
+crossval: ## train and test on 5 folds of the digits: float against int4 on the macro (ARGS="...")
 	@$(SETUP) icarus python
 	$(BIN)/twinor crossval $(ARGS)
 
-params: ## write the generated Verilog parameters from the preset (ARGS="...")
+params: ## write rtl/macro_params.vh from a preset (ARGS="...")
 	@$(SETUP) python
 	$(BIN)/twinor params $(ARGS)
 
