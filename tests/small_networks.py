@@ -88,8 +88,8 @@ def tiled_network(config: Config, rng: Rng) -> IntegerNetwork:
         Flatten(name="flatten"),
         Linear(
             name="fc1",
-            weight=weight(rows + 1, 2 * second),
-            requant=_requant(config, rng, rows + 1, 2 * second, shift=SHIFTS["fc1"]),
+            weight=weight(rows + 1, 4 * second),
+            requant=_requant(config, rng, rows + 1, 4 * second, shift=SHIFTS["fc1"]),
         ),
         Linear(name="fc2", weight=weight(3, rows + 1), requant=plain_logits(config, rng, 3)),
     )

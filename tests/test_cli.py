@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every verb as a user types it: exit status, tables, JSON and files."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import REPO, CommandLine, InProcess, Said, listing, mutated, shared_command_line
+from twinor.config import load
+from twinor.trace import SEAMS
+
+pytestmark = pytest.mark.rtl
+
+VERBS = ("params", "train", "run", "cosim", "replay", "die", "crossval")
+LAYERS = {"conv1": (9, 32, 1, 64), "conv2": (288, 96, 4, 16), "linear": (384, 10, 2, 1)}
+"""Rows, columns, tiles and vectors of one image."""
+ENGINES = ("float", "fake-quantized", "golden", "rtl")
+
+
+@pytest.fixture
+def twinor(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    return shared_command_line(tmp_path, tmp_path_factory)
+
+
+@pytest.fixture
+def inside(twinor: CommandLine) -> CommandLine:
+    """The same without the cost of a child process."""
+    return InProcess(folder=twinor.folder, shared=twinor.shared)
+
+
+def result(twinor: CommandLine, name: str) -> dict[str, Any]:
+    return json.loads((twinor.folder / "build" / name).read_text(encoding="utf-8"))
+
+
+def table(said: Said, title: str) -> list[list[str]]:
+    """Rows of the table under a title, the header first."""
+    after = said.out.split(f"{title}\n", 1)[1].split("\n\n", 1)[0].splitlines()
+    rows = [re.split(r"\s{2,}", line.strip()) for line in after]
+    return [row for row in rows if len(row) == len(rows[0])]
+
+
+# What there is //
+
+
+def test_without_a_verb_the_help_lists_all_verbs(twinor: CommandLine) -> None:
+    bare, asked = twinor(), twinor("--help")
+    assert (bare.out + bare.err).strip() == asked.out.strip() and asked.status == 0
+    assert re.findall(r"^│ (\w+)  ", asked.out, flags=re.MULTILINE) == list(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_and_its_options(verb: str, twinor: CommandLine) -> None:
+    said = twinor(verb, "--help")
+    assert said.status == 0 and not said.err
+    options = [line for line in said.out.splitlines() if line.startswith("│ --")]
+    assert all(len(line.strip("│ ").split("  ")) > 1 for line in options)
+    if verb not in ("train", "replay"):
+        assert "--preset" in said.out
+    if verb in ("run", "cosim", "die", "crossval", "train"):
+        assert "--seed" in said.out
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["sweeep"], "No such command 'sweeep'"),
+        (["run", "--images", "0"], "'--images': Input should be greater than or equal to 1"),
+        (["cosim", "--images", "few"], "'--images'"),
+        (["cosim", "--timeout", "0"], "'--timeout'"),
+        (["run", "--die-seed", "-1"], "'--die-seed'"),
+        (["run", "--presett", "tiny"], "No such option"),
+        (["replay"], "Missing argument 'folder'"),
+        (["die"], "Missing argument 'file'"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_refused(args: list[str], words: str, twinor: CommandLine) -> None:
+    before = listing(twinor.folder)
+    said = twinor(*args)
+    assert said.status == 2 and "Traceback" not in said.err
+    assert words in " ".join(said.err.replace("│", " ").split())
+    assert listing(twinor.folder) - {twinor.folder / "tmp"} == before
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["run", "--backend", "verilog"], "unknown --backend verilog: expected one of golden, fast"),
+        (["cosim", "--images", "361"], "--images 361: the test part has 360 images"),
+        (["cosim", "--die", "a.npz", "--die-seed", "3"], "give either --die or --die-seed, not both"),
+        (["run", "--die", "a.npz"], "no die file a.npz; write one with `twinor die`"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused_before_training(
+    args: list[str], sentence: str, inside: CommandLine, tmp_path: Path
+) -> None:
+    said = inside(*args, TWINOR_CACHE=str(tmp_path / "cache"))
+    assert said.sentence() == sentence and not said.out
+    assert listing(tmp_path) == {tmp_path / "tmp"}
+
+
+# params //
+
+
+def test_params_writes_and_checks_the_generated_verilog(twinor: CommandLine, tmp_path: Path) -> None:
+    """In a copy of the checkout, which is found by where the package lies."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPO / "model" / "twinor", tmp_path / "model" / "twinor", ignore=ignored)
+    shutil.copytree(REPO / "rtl", tmp_path / "rtl")
+    copy = {"PYTHONPATH": str(tmp_path / "model"), "PYTHONDONTWRITEBYTECODE": "1"}
+    header = tmp_path / "rtl" / "macro_params.vh"
+    original = header.read_text(encoding="utf-8")
+
+    same = twinor("params", "--check", **copy)
+    assert (same.status, same.out) == (0, "rtl/macro_params.vh follows preset nor40_int4\n")
+    header.write_text(original.replace("ROWS            = 256", "ROWS            = 255"), encoding="utf-8")
+    drifted = header.read_text(encoding="utf-8")
+    sentence = twinor("params", "--check", **copy).sentence()
+    assert re.match(r"macro_params\.vh does not follow preset nor40_int4: line \d+ is .* = 255,", sentence)
+    assert sentence.endswith("run `twinor params --preset nor40_int4`")
+    assert header.read_text(encoding="utf-8") == drifted  # a check changes nothing
+
+    wrote = twinor("params", **copy)
+    assert wrote.status == 0
+    assert wrote.out.splitlines() == [
+        "wrote macro_params.vh from preset nor40_int4",
+        "wrote macro_params_inst.vh from preset nor40_int4",
+    ]
+    assert header.read_text(encoding="utf-8") == original
+    assert twinor("params", "--preset", "tiny", **copy).status == 0
+    assert "preset nor40_int4: line" in twinor("params", "--check", **copy).sentence()
+    assert twinor("params", "--check", "--preset", "tiny", **copy).status == 0
+
+
+# train, run, die //
+
+
+def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> None:
+    first = (twinor.shared / "train.txt").read_text(encoding="utf-8")
+    for stage in ("train float", "train int4"):
+        lines = [line for line in first.splitlines() if line.startswith(stage)]
+        assert len(lines) >= 2 and "100 %" in lines[-1]
+        assert re.search(r"loss \d\.\d+  accuracy \d+\.\d %", lines[-1])
+    before = listing(twinor.shared / "cache")
+    again = twinor("train")
+    assert (again.status, again.err) == (0, "") and "train float" not in again.out
+    assert listing(twinor.shared / "cache") == before
+    assert not listing(twinor.folder / "tmp")
+
+
+def test_golden_and_fast_give_the_same_accuracy(inside: CommandLine) -> None:
+    results = {}
+    for backend in ("fast", "golden"):
+        said = inside("run", "--backend", backend, "--images", "12", "--die-seed", "7")
+        assert (said.status, said.err) == (0, "")
+        results[backend] = told = result(inside, "run-nor40_int4.json")
+        assert list(told["accuracy"]) == ["float", "fake-quantized", backend]
+        header, row = table(said, "accuracy")
+        assert header == ["images", *told["accuracy"]]
+        assert row == ["12", *(f"{score:.2f} %" for score in told["accuracy"].values())]
+        assert "die seed 7" in said.out and said.out.endswith("wrote build/run-nor40_int4.json\n")
+        told["accuracy"]["engine"] = told["accuracy"].pop(backend)
+    assert results["fast"] == results["golden"]
+    config = load("nor40_int4")
+    assert results["fast"]["config"] == config.digest() and results["fast"]["preset"] == config.name
+    assert (results["fast"]["die_seed"], results["fast"]["images"]) == (7, 12)
+
+
+def test_a_die_file_gives_what_its_seed_gives(inside: CommandLine) -> None:
+    wrote = inside("die", "chips/a.npz", "--die-seed", "3")
+    assert wrote.status == 0 and wrote.out.endswith("wrote chips/a.npz: 5 macros, seed 3\n")
+    by_file = inside("cosim", "--images", "1", "--die", "chips/a.npz")
+    assert by_file.status == 0 and "die seed 3" in by_file.out
+    file_result = result(inside, "cosim-nor40_int4.json")
+    by_seed = inside("cosim", "--images", "1", "--die-seed", "3", "--out", "seed")
+    assert by_seed.status == 0
+    seed_result = json.loads((inside.folder / "seed" / "cosim-nor40_int4.json").read_text(encoding="utf-8"))
+    assert file_result.pop("seconds") > 0 and seed_result.pop("seconds") > 0
+    assert file_result == seed_result and file_result["die_seed"] == 3
+    assert listing(inside.folder / "chips") == {inside.folder / "chips" / "a.npz"}
+
+
+# cosim and replay //
+
+
+def _check_cosim(twinor: CommandLine, said: Said, preset: str, *, images: int) -> dict[str, Any]:
+    config, told = load(preset), result(twinor, f"cosim-{preset}.json")
+    assert (said.status, said.err) == (0, "")
+    assert {key: told[key] for key in ("preset", "config", "images")} == {
+        "preset": preset,
+        "config": config.digest(),
+        "images": images,
+    }
+    assert [layer["name"] for layer in told["layers"]] == list(LAYERS) == list(told["steps"])
+    for layer in told["layers"]:
+        rows, cols, tiles, vectors = LAYERS[layer["name"]]
+        groups = sum(-(-min(256, rows - top) // config.active_rows) for top in range(0, rows, 256))
+        counts = {
+            "rows": rows,
+            "cols": cols,
+            "tiles": tiles,
+            "rounds": images * vectors * tiles,
+            "conversions": images * vectors * groups * config.x_slices * config.w_slices * cols,
+            "mismatches": dict.fromkeys(SEAMS, 0),
+        }
+        assert {key: layer[key] for key in counts} == counts
+        assert layer["cycles_over_floor"] == layer["cycles"] / layer["floor_cycles"] > 1
+        if layer["name"].startswith("conv"):  # many vectors: the pipeline is full
+            assert layer["cycles_over_floor"] < 1.05
+    assert list(told["accuracy"]) == list(ENGINES)
+    return told
+
+
+def _check_tables(said: Said, told: dict[str, Any]) -> None:
+    """The tables say what the JSON says, within 80 characters."""
+    head, *rows = table(said, "golden and rtl, layer by layer")
+    assert head == ["layer", "rows x cols", "tiles", "rounds", "conversions", "clipped", "cycles", "/ floor"]
+    for row, layer in zip(rows, told["layers"], strict=True):
+        counts = [f"{layer[key]:,}" for key in ("tiles", "rounds", "conversions", "clipped", "cycles")]
+        over = f"{layer['cycles_over_floor']:.3f}"
+        assert row == [layer["name"], f"{layer['rows']} x {layer['cols']}", *counts, over]
+    head, *rows = table(said, "mismatches per seam")
+    assert head == ["layer", *SEAMS] and rows == [[layer, *["0"] * len(SEAMS)] for layer in LAYERS]
+    head, row = table(said, "accuracy")
+    assert head == ["images", *ENGINES] and row[1:] == [f"{told['accuracy'][name]:.2f} %" for name in ENGINES]
+    for layer in LAYERS:
+        percents = [int(p) for p in re.findall(rf"^cosim {layer} +(\d+) %$", said.out, flags=re.MULTILINE)]
+        assert len(percents) > 1 and percents == sorted(set(percents)) and percents[-1] == 100
+    tables = said.out[said.out.index("golden and rtl") : said.out.index("images, 3 layers")]
+    assert max(len(line.rstrip()) for line in tables.splitlines()) <= 80
+
+
+def test_cosim_of_digits_prints_and_writes_every_figure(twinor: CommandLine) -> None:
+    said = twinor("cosim", "--images", "2")
+    told = _check_cosim(twinor, said, "nor40_int4", images=2)
+    _check_tables(said, told)
+    assert told["die_seed"] is None and "PyTorch" not in said.out
+    assert not any(layer["exact"] for layer in told["layers"])
+    assert "0 mismatches at 7 seams" in said.out and said.out.endswith("wrote build/cosim-nor40_int4.json\n")
+    assert listing(twinor.folder) == {twinor.folder / name for name in ("tmp", "build", "build/cosim-nor40_int4.json")}
+
+
+def test_cosim_of_the_lossless_preset_is_compared_with_pytorch(twinor: CommandLine) -> None:
+    said = twinor("cosim", "--preset", "nor40_int4_exact", "--images", "1")
+    told = _check_cosim(twinor, said, "nor40_int4_exact", images=1)
+    assert all(layer["exact"] and layer["clipped"] == 0 for layer in told["layers"])
+    assert "every accumulator equals PyTorch's integer arithmetic" in said.out
+    assert told["accuracy"]["rtl"] == told["accuracy"]["fake-quantized"]
+
+
+def test_a_divergence_stops_the_run_and_its_reproducer_replays_with_waves(twinor: CommandLine, tmp_path: Path) -> None:
+    mutated(tmp_path, "shift_add.v", "start + (negate_i", "start - (negate_i")  # --rtl is relative here
+    said = twinor("cosim", "--images", "1", "--rtl", "rtl")
+    sentence, command = said.sentence().split("\n")
+    assert re.fullmatch(
+        r"divergence at seam partial_sums: layer conv1, tile rows 0\.\.8, columns 0\.\.31, vector \d+, round 0, "
+        r"row group 0, input slice [01], weight slice 0, column \d+: golden -?\d+, rtl -?\d+ at \d+ ns",
+        sentence,
+    )
+    folder = Path(command.removeprefix("replay it with waves: twinor replay ").removesuffix(" --waves"))
+    assert folder == tmp_path / "build" / "reproducers" / "conv1-rows0_8-columns0_31-partial_sums"
+    assert not (tmp_path / "build" / "cosim-nor40_int4.json").exists() and "mismatches" not in said.out
+    assert listing(tmp_path / "build") == {folder.parent, folder, folder / "job.npz", folder / "divergence.txt"}
+
+    elsewhere = CommandLine(folder=tmp_path / "elsewhere", shared=twinor.shared)
+    elsewhere.folder.mkdir()
+    again = elsewhere("replay", folder, "--waves")
+    where = re.search(r"row group.*rtl -?\d+", sentence)
+    assert where and where[0] in again.sentence() and again.sentence().startswith("divergence at seam partial_sums: ")
+    assert again.out == f"waves: {folder / 'cosim.fst'}\n"
+    assert (folder / "cosim.fst").stat().st_size > 1000
+    fixed = elsewhere("replay", folder, "--rtl", REPO / "rtl")
+    assert (fixed.status, fixed.out, fixed.err) == (0, "no difference: golden and rtl agree at every seam\n", "")
