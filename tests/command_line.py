@@ -20,7 +20,7 @@ from pytest import MonkeyPatch
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["REPO", "CommandLine", "InProcess", "Said", "listing", "mutated", "shared_command_line", "stand_in"]
+__all__ = ["REPO", "CommandLine", "InProcess", "Said", "listing", "mutated", "once", "shared_command_line", "stand_in"]
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -71,7 +71,7 @@ class CommandLine:
             check=False,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         return Said(status=done.returncode, out=done.stdout, err=done.stderr)
 
@@ -101,22 +101,25 @@ class InProcess(CommandLine):
 
 
 def shared_command_line(folder: Path, factory: pytest.TempPathFactory) -> CommandLine:
-    """A command line with the trained network of seed 0 in its cache; one training serves all workers of a run.
-
-    What that training printed is kept in `shared / "train.txt"`.
-    """
+    """A command line with the trained network of seed 0 in its cache; one training serves all workers of a run."""
     base = factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "command-line"
     shared.mkdir(exist_ok=True)
     command = CommandLine(folder=folder, shared=shared)
-    report = shared / "train.txt"
-    with (shared / "lock").open("w") as lock:
+    once(command, "train")
+    return command
+
+
+def once(command: CommandLine, verb: str) -> str:
+    """What a verb printed when the first worker of this run needed it; files it wrote to `shared / verb` stay there."""
+    report = command.shared / f"{verb}.txt"
+    with (command.shared / f"{verb}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not report.exists():
-            said = command("train")
+            said = command(verb, *(["--out", command.shared / verb] if verb != "train" else []))
             assert said.status == 0, said.err
             report.write_text(said.out, encoding="utf-8")
-    return command
+    return report.read_text(encoding="utf-8")
 
 
 def stand_in(folder: Path, name: str, script: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import REPO, CommandLine, InProcess, Said, listing, mutated, shared_command_line
+from command_line import REPO, CommandLine, InProcess, Said, listing, mutated, once, shared_command_line
 from twinor.config import load
 from twinor.trace import SEAMS
 
@@ -138,7 +138,7 @@ def test_params_writes_and_checks_the_generated_verilog(twinor: CommandLine, tmp
 
 
 def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> None:
-    first = (twinor.shared / "train.txt").read_text(encoding="utf-8")
+    first = once(twinor, "train")
     for stage in ("train float", "train int4"):
         lines = [line for line in first.splitlines() if line.startswith(stage)]
         assert len(lines) >= 2 and "100 %" in lines[-1]
