@@ -10,7 +10,7 @@ from hypothesis import settings
 from twinor.config import Config, load
 
 # Derandomized: a property test that passed once passes until the code changes.
-settings.register_profile("twinor", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.register_profile("twinor", derandomize=True, deadline=None, database=None, max_examples=30)
 settings.load_profile("twinor")
 
 

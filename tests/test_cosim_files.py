@@ -133,7 +133,7 @@ def write_logs(config: Config, traces: Sequence[RoundTrace], prefix: Path) -> No
         prefix.with_suffix(f".{name}").write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(config=configs(), seed=seeds)
 def test_logs_of_any_chain_read_back_as_its_trace(
     config: Config, seed: int, tmp_path_factory: pytest.TempPathFactory

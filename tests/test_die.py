@@ -22,7 +22,7 @@ TABLES = ("strength", "drive", "threshold")
 
 
 def same(a: Die, b: Die) -> bool:
-    header = (a.config_digest, a.seed) == (b.config_digest, b.seed)
+    header = (a.config_digest, a.levels_digest, a.seed) == (b.config_digest, b.levels_digest, b.seed)
     return header and all(np.array_equal(getattr(a, t), getattr(b, t)) for t in TABLES)
 
 
@@ -172,17 +172,17 @@ def test_a_die_survives_its_file(seed: int | None, tiny: Config, rng: np.random.
     die = ideal_die(tiny, levels) if seed is None else sample_die(tiny, levels, seed=seed)
     path = tmp_path / "deep" / "er" / "die.npz"
     save_die(path, die)
-    loaded = load_die(path, tiny, macros=2)
+    loaded = load_die(path, tiny)
     assert same(loaded, die)
     assert all(getattr(loaded, table).dtype == np.int32 for table in TABLES)
     save_die(tmp_path / "again.npz", loaded)
     assert (tmp_path / "again.npz").read_bytes() == path.read_bytes()
 
 
-def refusal(path: Path, config: Config, *, macros: int = 2) -> str:
+def refusal(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = None) -> str:
     """The sentence with which a file is refused; it names the file and stays on one line."""
     with pytest.raises(CorruptFile) as caught:
-        load_die(path, config, macros=macros)
+        load_die(path, config, levels=levels)
     said = str(caught.value)
     assert str(path) in said and "\n" not in said
     return said
@@ -193,9 +193,15 @@ def test_a_die_of_another_configuration_is_refused(saved: Path, tiny: Config) ->
         assert "another configuration than preset tiny" in refusal(saved, replace(tiny, **{key: value}))
 
 
-def test_a_die_of_another_size_is_refused(saved: Path, tiny: Config) -> None:
-    said = refusal(saved, tiny, macros=3)
-    assert "strength is int32(2, 8, 8), expected int32(3, 8, 8)" in said
+def test_a_die_of_other_weights_is_refused(tiny: Config, rng: np.random.Generator, tmp_path: Path) -> None:
+    levels, path = random_levels(tiny, rng, macros=2), tmp_path / "die.npz"
+    for die in (ideal_die(tiny, levels), sample_die(tiny, levels, seed=5)):
+        save_die(path, die)
+        assert same(load_die(path, tiny, levels=levels), die)
+        other = levels.copy()
+        other[1, 7, 7] ^= 1
+        for wrong in (other, levels[:1], levels.reshape(1, 16, 8), np.concatenate([levels, levels])):
+            assert "programmed with other weights" in refusal(path, tiny, levels=wrong)
 
 
 def test_a_missing_file_is_refused(tiny: Config, tmp_path: Path) -> None:
@@ -268,6 +274,9 @@ FORGED: dict[str, dict[str, Any]] = {
     "threshold of another type": {"threshold": lambda t: t.astype(np.int64)},
     "strength as float": {"strength": lambda t: t.astype(np.float32)},
     "drive of another shape": {"drive": lambda t: t[:, :7]},
+    "drive of fewer macros": {"drive": lambda t: t[:1]},
+    "no macros": dict.fromkeys(TABLES, lambda t: t[:0]),
+    "strength is a number": {"strength": lambda t: t[0, 0, 0]},
     "a table is gone": {"threshold": lambda t: None},
 }
 
@@ -287,7 +296,7 @@ def test_the_limits_themselves_are_allowed(saved: Path, tiny: Config) -> None:
     header, tables = read_archive(saved, kind="die", remedy="")
     tables["strength"][0, 0, 0], tables["drive"][0, 0, 1] = 6 << 6, 64
     write_archive(saved, kind="die", header=header, arrays=tables)
-    assert load_die(saved, tiny, macros=2).strength[0, 0, 0] == 384
+    assert load_die(saved, tiny).strength[0, 0, 0] == 384
 
 
 def test_a_header_that_names_no_configuration_is_refused(saved: Path, tiny: Config) -> None:

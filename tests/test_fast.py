@@ -38,7 +38,7 @@ def assert_equal(config: Config, die: Die, chain: Chain, flow: Stimulus) -> None
     assert np.array_equal(golden, other)
 
 
-@settings(max_examples=120)
+@settings(max_examples=100)
 @given(configs(), seeds)
 def test_any_chain_on_any_die_equals_golden(config: Config, seed: int) -> None:
     """Wild dies: thresholds in no order, uneven drives, strengths without a common factor."""
@@ -47,7 +47,7 @@ def test_any_chain_on_any_die_equals_golden(config: Config, seed: int) -> None:
     assert_equal(config, wild_die(config, rng, macros=2), chain, stimulus(config, chain, rng, vectors=3))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(configs(), seeds)
 def test_any_chain_on_an_ideal_die_equals_golden(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
