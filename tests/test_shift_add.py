@@ -15,9 +15,7 @@ from tb.common.runner import run_bench
 
 def add(config: Config, acc: int, code: int, *, p: Pass, step: int, total: int = 0) -> int:
     """One code into one accumulator."""
-    sums = shift_add.accumulate(
-        config, np.array([[acc]]), np.array([[code]]), np.array([total]), p=p, step=step
-    )
+    sums = shift_add.accumulate(config, np.array([[acc]]), np.array([[code]]), np.array([total]), p=p, step=step)
     return int(sums[0, 0])
 
 
