@@ -67,8 +67,7 @@ module cosim #(
   reg [8*1024-1:0] name;
   integer          words, beats, psums, hold_log, code_log, out_log, outs, watchdog, got;
   integer          out_count  = 0;
-  integer          quiet      = 0;  // cycles since the words are in and anything happened
-  reg              ready      = 1'b0;
+  integer          quiet      = 0;  // cycles without an event, words included
   integer          tail       = -1;
   reg              taken      = 1'b0;
 
@@ -100,7 +99,6 @@ module cosim #(
     repeat (2) @(negedge clk);
     rst_n = 1'b1;
     send_words;
-    ready = 1'b1;
     next_beat;
     next_psum;
   end
@@ -169,8 +167,8 @@ module cosim #(
     if (code_taken) $fdisplay(code_log, "%h%h%h%h", cycle, trial_line, code_line, sum_line);
     if (out_valid) $fdisplay(out_log, "%h%h%h", cycle, 8'd0 | out_last, out_line);
 
-    if (u_macro.hold || code_taken || out_valid || (in_valid && in_ready)) quiet <= 0;
-    else if (ready) quiet <= quiet + 1;
+    if ((round_valid && round_ready) || (in_valid && in_ready) || u_macro.hold || code_taken || out_valid) quiet <= 0;
+    else if (rst_n) quiet <= quiet + 1;
     if (out_valid) out_count <= out_count + 1;
     if (out_valid && out_count + 1 == outs) tail <= 64;
     if (tail > 0) tail <= tail - 1;

@@ -56,8 +56,7 @@ class CommandLine:
         """Run the interpreter of this test."""
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        environment = {
-            "PATH": os.environ["PATH"],
+        environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ} | {
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(temporary),
             "OMP_NUM_THREADS": "1",

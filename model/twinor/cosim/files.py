@@ -77,7 +77,10 @@ def psums_hex(config: Config, psums: NDArray[np.integer] | None) -> str:
 
 
 class _Log:
-    """Lines of fixed width as a byte matrix, and a mask of the bits that were not known."""
+    """Lines of fixed width as a byte matrix, and a mask of the digits that were not known.
+
+    An X bit makes its hexadecimal digit X: a lane that shares the digit counts as unknown too.
+    """
 
     def __init__(self, path: Path) -> None:
         text = path.read_bytes() if path.is_file() else b""
