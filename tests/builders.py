@@ -189,14 +189,14 @@ def small_network(rng: Rng, *, low: int = -7, classes: int = 10) -> IntegerNetwo
         return rng.integers(low, 8, shape).astype(np.int8)
 
     layers = (
-        Conv2d(name="conv1", weight=weight(6, 2, 3, 2), stride=(2, 1), padding=(1, 0), requant=hidden(rng, 6)),
+        Conv2d(name="conv1", weight=weight(6, 2, 3, 2), stride=(2, 3), padding=(1, 0), requant=hidden(rng, 6)),
         Conv2d(name="conv2", weight=weight(5, 6, 3, 3), padding=(1, 1), requant=hidden(rng, 5)),
         MaxPool2d(name="pool", kernel=(2, 3), stride=(1, 2)),
         Flatten(name="flatten"),
-        Linear(name="fc1", weight=weight(7, 45), requant=hidden(rng, 7)),
+        Linear(name="fc1", weight=weight(7, 30), requant=hidden(rng, 7)),
         Linear(name="fc2", weight=weight(classes, 7), requant=logits(rng, classes)),
     )
-    return IntegerNetwork(input_shape=(2, 7, 8), input_bits=4, layers=layers)
+    return IntegerNetwork(input_shape=(2, 7, 17), input_bits=4, layers=layers)
 
 
 def linear_network(weight: Ints, requant: Requant, *, input_bits: int = 4) -> IntegerNetwork:

@@ -46,10 +46,16 @@ def test_cells_are_currents_by_row_and_code(config: Config, seed: int) -> None:
 
 
 def test_a_current_beyond_the_behavioural_array_is_refused() -> None:
-    die = ideal_die(TINY, np.full((1, 8, 8), 3, dtype=np.uint8))
+    """What counts is the sum of one bit line over as many rows as are driven at once, and not one bit less."""
+    die = ideal_die(TINY, np.zeros((1, 8, 8), dtype=np.uint8))
+    die.drive[0, :, 1] = 1
+    quarter = 1 << TINY.current_bits - 2
+    die.strength[0, :, 5] = quarter - 1  # 8 rows, of which 4 are active
+    die.strength[0, np.arange(8), np.arange(8)] = 3 * quarter  # no bit line has two of these
+    die.strength[0, 5, 5] = quarter + 2
     files.cells_hex(TINY, die, 0)
-    die.drive[0, :, 1] = 1 << 20
-    with pytest.raises(ValueError, match="bits of the behavioural array"):
+    die.strength[0, 5, 5] = quarter + 3
+    with pytest.raises(ValueError, match=f"exceeds the {TINY.current_bits} bits of the behavioural array"):
         files.cells_hex(TINY, die, 0)
 
 

@@ -7,6 +7,7 @@ import torch
 from builders import Ints, hidden, linear_network, logits, seeds, small_network
 from hypothesis import given
 from hypothesis import strategies as st
+from twinor import fast
 from twinor.config import Config, replace
 from twinor.die import ideal_die, sample_die
 from twinor.errors import TwinorError
@@ -82,7 +83,7 @@ def test_every_accumulator_of_a_lossless_macro_is_the_exact_dot_product(rng: np.
     placement = place(SMALL_EXACT, network)
     die = ideal_die(SMALL_EXACT, placement.levels)
     layer = placement.layers["fc1"]
-    x = rng.integers(0, 16, (4, 45))
+    x = rng.integers(0, 16, (4, layer.layer.weight.shape[1]))
     raw: list[Ints] = []
     for c in layer.chains:
         psums = None if c.psum_from is None else raw[c.psum_from]
@@ -98,8 +99,8 @@ def test_every_accumulator_of_a_lossless_macro_is_the_exact_dot_product(rng: np.
 def test_engines_agree_on_a_varied_die(config: Config, rng: np.random.Generator) -> None:
     network = small_network(rng)
     images = random_images(network, rng, 2)
-    golden, fast = (run(replace(config, cell_sigma=0.1), network, images, backend, seed=3) for backend in BACKENDS)
-    assert np.array_equal(golden, fast)
+    golden, other = (run(replace(config, cell_sigma=0.1), network, images, backend, seed=3) for backend in BACKENDS)
+    assert np.array_equal(golden, other)
     assert not np.array_equal(golden, torch_forward(network, images))  # the variation is felt
 
 
@@ -158,6 +159,17 @@ def test_max_pool_is_torchs(seed: int, kernel: tuple[int, int], stride: tuple[in
 # Engines and inputs //
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_is_the_one_that_was_asked_for(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    golden, engine = macro.run_chain, fast.Engine.run_chain
+    monkeypatch.setattr(macro, "run_chain", lambda *a: asked.append("golden") or golden(*a))
+    monkeypatch.setattr(fast.Engine, "run_chain", lambda *a: asked.append("fast") or engine(*a))
+    network = small_network(np.random.default_rng(0))
+    run(NOR40, network, np.zeros((1, 2, 7, 17), dtype=np.int64), backend)
+    assert set(asked) == {backend}
+
+
 @pytest.mark.parametrize("backend", ["rtl", "Golden", ""])
 def test_an_unknown_engine_is_refused(backend: str) -> None:
     die = ideal_die(TINY, np.zeros((1, 8, 8), dtype=np.uint8))
@@ -168,10 +180,10 @@ def test_an_unknown_engine_is_refused(backend: str) -> None:
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (np.zeros((2, 2, 8, 7)), r"images of shape \(2, 8, 7\): the network takes \(2, 7, 8\)"),
-        (np.zeros((2, 7, 8)), "images of shape"),
-        (np.full((1, 2, 7, 8), 16), r"image codes 16 \.\. 16: the network takes 0 \.\. 15"),
-        (np.full((1, 2, 7, 8), -1), "image codes -1"),
+        (np.zeros((2, 2, 17, 7)), r"images of shape \(2, 17, 7\): the network takes \(2, 7, 17\)"),
+        (np.zeros((2, 7, 17)), "images of shape"),
+        (np.full((1, 2, 7, 17), 16), r"image codes 16 \.\. 16: the network takes 0 \.\. 15"),
+        (np.full((1, 2, 7, 17), -1), "image codes -1"),
     ],
 )
 def test_images_that_the_network_does_not_take_are_refused(images: Ints, said: str) -> None:

@@ -77,6 +77,12 @@ def test_every_array_of_a_trace_is_compared() -> None:
     assert fields == set(ARRAYS) and set(ARRAYS.values()) == set(SEAMS)
 
 
+def test_traces_of_different_length_are_not_compared(traces: list[RoundTrace]) -> None:
+    for compare in (first_divergence, mismatches):
+        with pytest.raises(ValueError, match="zip"):
+            compare(traces, traces[:1])
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_one_wrong_value_anywhere_is_found_and_counted(name: str, traces: list[RoundTrace]) -> None:
     for index, trace in enumerate(traces):
@@ -174,6 +180,10 @@ def test_a_bare_chain_has_no_layer_and_an_engine_without_clock_no_time() -> None
 @pytest.mark.parametrize(("value", "shown"), [(UNKNOWN, "X"), (MISSING, "nothing"), (None, "nothing"), (0, "0")])
 def test_unknown_and_missing_values_are_said_so(value: int | None, shown: str) -> None:
     assert f", rtl {shown} at 5 ns" in str(Divergence(seam="codes", column=0, golden=0, other=value, sim_time=5))
+
+
+def test_unknown_and_missing_are_no_values_of_the_hardware() -> None:
+    assert UNKNOWN != MISSING and max(UNKNOWN, MISSING) < -(1 << 48)  # negative cycles are no time at all
 
 
 @pytest.mark.parametrize("value", [UNKNOWN, MISSING])
