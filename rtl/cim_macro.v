@@ -53,7 +53,7 @@ module cim_macro #(
 
   // The array's parameters come along so that one header serves both halves //
 
-  wire unused_array = &{1'b0, BIT_LINES != 0, FRAC_BITS != 0, CURRENT_BITS != 0};
+  wire unused_array = &{1'b0, BIT_LINES != 0, CURRENT_BITS != 0};
 
   // Round words //
 

@@ -28,9 +28,9 @@ module macro_ctrl #(
   input  wire                   clk_i,
   input  wire                   rst_ni,
 
-  // Words: each round's in ascending order; the last word of the round marked last arms the chain, others disarm it
+  // Words: each round's in ascending order; the last word of the last round arms the chain, any other disarms it
   input  wire                   word_valid_i,
-  output wire                   word_ready_o,  // nothing is running
+  output wire                   word_ready_o,  // no chain is under way
   input  wire [15:0]            word_addr_i,   // bit 15: the column table, kept elsewhere
   input  wire [31:0]            word_data_i,
 
@@ -183,8 +183,6 @@ module macro_ctrl #(
       w_q      <= 8'd0;
       row_q    <= 16'd0;
       left_q   <= 16'd0;
-    end else if (write) begin
-      load_q <= {ROUND_BITS{1'b0}};
     end else if (swap) begin
       load_q   <= load_last ? {ROUND_BITS{1'b0}} : load_q + 1'b1;
       settle_q <= load_q;
@@ -343,7 +341,8 @@ module macro_ctrl #(
   assign lo_o    = code_d[96 +: ACC_BITS];
   assign hi_o    = code_d[128 +: ACC_BITS];
 
-  assign word_ready_o = !(busy_q || convert_busy_q || code_valid_q || loading_i || loaded_i);
+  // Words wait for the end of a chain, so that no vector is ever cut off between its rounds.
+  assign word_ready_o = load_q == {ROUND_BITS{1'b0}} && !(busy_q || convert_busy_q || code_valid_q || loading_i || loaded_i);
 
 endmodule
 

@@ -23,7 +23,6 @@ parameter integer CODE_BITS       = 9,
 parameter integer ACC_BITS        = 25,
 parameter integer WL_SUM_BITS     = 10,
 parameter integer ROUND_WORDS     = 6,
-parameter integer FRAC_BITS       = 6,
 parameter integer CURRENT_BITS    = 32,
 parameter integer MULT_BITS       = 16,
 parameter integer ADD_BITS        = 32

@@ -120,7 +120,7 @@ def test_cells_spread_by_a_fraction_of_the_top_level(nor40: Config) -> None:
         assert_spread(error[levels == level], 0.05 * 7)
 
 
-def test_erased_cells_never_turn_negative(nor40: Config) -> None:
+def test_cells_that_are_off_never_turn_negative(nor40: Config) -> None:
     die = sample_die(nor40, np.zeros((1, 256, 128), dtype=np.uint8), seed=11)
     stuck = np.count_nonzero(die.strength == 0) / die.strength.size
     assert die.strength.min() == 0 and 0.45 < stuck < 0.62  # half the errors are negative, some round to zero

@@ -228,9 +228,7 @@ def test_second_set_up_installs_nothing(machine: Machine) -> None:
 
 @pytest.mark.parametrize("signal_name", ["INT", "TERM", "KILL"])
 @pytest.mark.parametrize("step", ["+cpu", "requirements.lock", "--editable"])
-def test_interrupted_install_leaves_no_stamp_and_starts_afresh(
-    machine: Machine, signal_name: str, step: str
-) -> None:
+def test_interrupted_install_leaves_no_stamp_and_starts_afresh(machine: Machine, signal_name: str, step: str) -> None:
     assert machine.setup("python", STOPPED_AT=step, SIGNAL=signal_name).returncode != 0
     assert machine.log.read_text().splitlines()[-1].count(step) == 1  # nothing was tried after it
     assert (machine.root / ".venv").exists()

@@ -93,7 +93,7 @@ def test_every_weight_lies_where_its_round_drives_it(config: Config, seed: int, 
     assert np.array_equal(found.weights, matrix)
     assert (found.times == 1).all() and found.used.max() == 1
     lines = config.w_slices * config.lines_per_cell
-    assert not placement.levels[np.repeat(found.used, lines, axis=2) == 0].any()  # other cells stay erased
+    assert not placement.levels[np.repeat(found.used, lines, axis=2) == 0].any()  # other cells stay off
     assert placement.levels.dtype == np.uint8
     assert sorted(c.chain.macro for c in placement.layers["fc"].chains) == list(range(len(placement.levels)))
 

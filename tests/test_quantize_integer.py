@@ -107,9 +107,7 @@ def test_an_integer_network_holds_integers_of_the_fixed_formats():
         assert layer.requant.mult.dtype == np.int16
         assert layer.requant.add.dtype == np.int32
         assert 1 <= layer.requant.shift <= 31
-    assert [(layer.requant.lo, layer.requant.hi) for layer in weights] == [(0, 15)] * 3 + [
-        (-(2**19), 2**19 - 1)
-    ]
+    assert [(layer.requant.lo, layer.requant.hi) for layer in weights] == [(0, 15)] * 3 + [(-(2**19), 2**19 - 1)]
     assert (weights[-1].requant.mult == 2).all()
     assert weights[-1].requant.shift == 1
     assert (net.input_shape, net.input_bits, net.provenance) == ((2, 7, 7), 4, {"from": "a test"})
@@ -146,11 +144,7 @@ def test_training_computes_on_codes_and_integer_rules():
 @pytest.mark.fast
 def test_the_digits_network_needs_tiles_on_both_sides():
     net = to_integer(quantize(digits_network(Recipe().channels), input_shape=(1, 8, 8)))
-    matrices = [
-        layer.weight.reshape(len(layer.weight), -1).T.shape
-        for layer in net.layers
-        if hasattr(layer, "weight")
-    ]
+    matrices = [layer.weight.reshape(len(layer.weight), -1).T.shape for layer in net.layers if hasattr(layer, "weight")]
     assert matrices == [(9, 32), (288, 96), (384, 10)]
 
 
@@ -158,9 +152,7 @@ def test_the_digits_network_needs_tiles_on_both_sides():
 def test_the_key_depends_on_everything_that_decides_the_result():
     data = digits()
     base = content_key(data, recipe=SHORT, fold=0)
-    assert base == content_key(
-        digits(), recipe=Recipe(**{n: getattr(SHORT, n) for n in SHORT.__slots__}), fold=0
-    )
+    assert base == content_key(digits(), recipe=Recipe(**{n: getattr(SHORT, n) for n in SHORT.__slots__}), fold=0)
     darker = type(data)(images=data.images // 2, labels=data.labels, input_bits=4)
     others = {
         content_key(data, recipe=SHORT, fold=1),
@@ -179,9 +171,7 @@ def test_reading_needs_no_torch():
 @pytest.mark.fast
 def test_a_diverging_loss_is_named_and_nothing_is_kept(tmp_path):
     recipe = Recipe(channels=(2, 2), float_epochs=2, quant_epochs=1, float_rate=1e30)
-    with pytest.raises(
-        NonFinite, match=r"^float training, epoch 1, step \d+: the loss is .*; lower the learning"
-    ):
+    with pytest.raises(NonFinite, match=r"^float training, epoch 1, step \d+: the loss is .*; lower the learning"):
         trained_digits(recipe=recipe, cache_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -197,9 +187,7 @@ def test_training_twice_gives_the_same_bytes_and_leaves_torch_alone(tmp_path):
     torch.set_num_threads(2)
     epochs: list[tuple[str, int, int]] = []
     state = torch.get_rng_state()
-    first = trained_digits(
-        recipe=SHORT, cache_dir=tmp_path / "a", progress=lambda *now: epochs.append(now[:3])
-    )
+    first = trained_digits(recipe=SHORT, cache_dir=tmp_path / "a", progress=lambda *now: epochs.append(now[:3]))
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(7)
     torch.set_num_threads(1)

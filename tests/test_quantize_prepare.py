@@ -50,9 +50,7 @@ def test_layers_are_grouped_and_named():
 
 
 def test_names_of_the_float_network_are_kept():
-    named = nn.Sequential(
-        OrderedDict(stem=nn.Conv2d(1, 4, 3, padding=1), act=nn.ReLU(), flat=TAIL[0], out=TAIL[1])
-    )
+    named = nn.Sequential(OrderedDict(stem=nn.Conv2d(1, 4, 3, padding=1), act=nn.ReLU(), flat=TAIL[0], out=TAIL[1]))
     assert [layer.name for layer in quantize(named, input_shape=SHAPE).layers] == ["stem", "flat", "out"]
 
 
@@ -171,9 +169,7 @@ def test_non_finite_parameters_are_named_before_training(bad, key):
         quantize(model, input_shape=SHAPE)
 
 
-@pytest.mark.parametrize(
-    "tensor", ["weight", "bias", "norm.running_mean", "threshold.log2_t", "clip.log2_alpha"]
-)
+@pytest.mark.parametrize("tensor", ["weight", "bias", "norm.running_mean", "threshold.log2_t", "clip.log2_alpha"])
 def test_non_finite_parameters_are_named_at_conversion(tensor):
     model = quantize(good(), input_shape=SHAPE)
     dict(model.layers[0].state_dict())[tensor].view(-1)[0] = float("nan")

@@ -52,9 +52,7 @@ def test_rule_is_the_nearest_that_the_registers_hold(scale, offset, acc):
     rule = integer_rule(double(scale), double(offset), acc_max=4000, lo=0, hi=15)
     slack = Fraction(abs(acc) + 1, 2 ** (int(rule.shift) + 1))  # half a unit of mult per count, and of add
     value = Fraction(scale) * acc + Fraction(offset) + Fraction(1, 2)
-    assert (
-        max(0, min(15, floor(value - slack))) <= by_hand(rule, acc) <= max(0, min(15, floor(value + slack)))
-    )
+    assert max(0, min(15, floor(value - slack))) <= by_hand(rule, acc) <= max(0, min(15, floor(value + slack)))
 
 
 @given(mult=st.integers(-MULT_MAX, MULT_MAX), add=st.integers(-(2**20), 2**20), acc=st.integers(-4000, 4000))
@@ -67,9 +65,7 @@ def test_scales_that_fit_are_exact_at_every_count(mult, add, acc):
 @pytest.mark.parametrize("scale", [0.25, -0.25])
 def test_ties_round_up_whatever_the_sign_of_the_scale(scale):
     rule = integer_rule(double(scale), double(3.0), acc_max=100, lo=0, hi=15)
-    assert [by_hand(rule, acc) for acc in range(-100, 101)] == [
-        exact(scale, 3.0, a) for a in range(-100, 101)
-    ]
+    assert [by_hand(rule, acc) for acc in range(-100, 101)] == [exact(scale, 3.0, a) for a in range(-100, 101)]
     assert by_hand(rule, int(0.5 / scale)) == 4  # 3.5 rounds to 4
 
 

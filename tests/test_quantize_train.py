@@ -43,9 +43,7 @@ def test_thresholds_are_sampled_then_trained_then_frozen(model, batch):
 
     with deterministic():
         train_quantized(quant, model, images, labels, recipe=RECIPE, progress=snapshot)  # 4 epochs of 4 steps
-    changed = [
-        [not torch.equal(a, b) for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(seen)
-    ]
+    changed = [[not torch.equal(a, b) for a, b in zip(*pair, strict=True)] for pair in itertools.pairwise(seen)]
     assert changed == [[True] * 4, [False, False, False, True], [False, False, False, True]]
     assert int(conv.threshold.samples) == int(conv.clip.samples) == 4
 
@@ -55,9 +53,7 @@ def test_float_training_learns_and_reports(model, batch):
     reports = []
     with deterministic():
         recipe = Recipe(batch_size=16, float_epochs=15, shift_pixels=0, float_rate=2e-2)
-        train_float(
-            model, images, labels, input_step=0.1, recipe=recipe, progress=lambda *now: reports.append(now)
-        )
+        train_float(model, images, labels, input_step=0.1, recipe=recipe, progress=lambda *now: reports.append(now))
         right = (predict(model, images, input_step=0.1) == labels).float().mean()
     assert [report[:3] for report in reports] == [("float", epoch, 15) for epoch in range(1, 16)]
     assert reports[-1][3] < reports[0][3]
@@ -69,9 +65,7 @@ def test_a_bad_loss_names_stage_epoch_and_step(model, batch):
     quant = quantize(model, input_shape=(1, 6, 6))
     with torch.no_grad():
         next(quant.weight_layers()).weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(
-        NonFinite, match=r"^int4 training, epoch 1, step 1: the loss is nan; expected a finite number"
-    ):
+    with pytest.raises(NonFinite, match=r"^int4 training, epoch 1, step 1: the loss is nan; expected a finite number"):
         train_quantized(quant, model, images, labels, recipe=RECIPE)
 
 
@@ -82,9 +76,7 @@ def test_shifts_move_images_and_bring_in_code_zero(batch):
     found = set()
     for image, original in zip(moved[:, 0], images[:, 0], strict=True):
         padded = nn.functional.pad(original, (1, 1, 1, 1))
-        places = [
-            (r, c) for r in range(3) for c in range(3) if torch.equal(image, padded[r : r + 6, c : c + 6])
-        ]
+        places = [(r, c) for r in range(3) for c in range(3) if torch.equal(image, padded[r : r + 6, c : c + 6])]
         assert len(places) == 1
         found |= set(places)
     assert len(found) == 9

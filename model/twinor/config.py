@@ -239,7 +239,7 @@ class Config:
         digital = {key.upper(): getattr(self, key) for key in DIGITAL}
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
         derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits")
-        more = ("wl_sum_bits", "round_words", "frac_bits", "current_bits")
+        more = ("wl_sum_bits", "round_words", "current_bits")
         digital |= {key.upper(): getattr(self, key) for key in derived + more}
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
 
@@ -274,7 +274,11 @@ def load(preset: str | Path) -> Config:
         if not isinstance(tree[table], dict):
             raise ConfigError(f"{path.name}: {table}: expected a table of keys, got {tree[table]!r}")
         _check_keys(path.name, f"{table}.", tree[table], set(keys))
-    return Config(name=path.stem, follows=str(tree["follows"]).strip(), **tree["digital"], **tree["analog"])
+    if not isinstance(tree["follows"], str) or not tree["follows"].strip():
+        raise ConfigError(
+            f"{path.name}: follows = {tree['follows']!r}: expected the published macro or the purpose, as text"
+        )
+    return Config(name=path.stem, follows=tree["follows"].strip(), **tree["digital"], **tree["analog"])
 
 
 def _preset_path(preset: str | Path) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from twinor.errors import PlacementError
+from twinor.errors import PlacementError, TwinorError
 from twinor.rounds import End, Pass, Start, check_streams, passes
 
 if TYPE_CHECKING:
@@ -54,7 +54,13 @@ class Engine:
     """
 
     def __init__(self, config: Config, die: Die) -> None:
-        """Take the integers of the die."""
+        """Take the integers of the die.
+
+        Raises:
+            TwinorError: torch was told to multiply float32 with fewer bits, which is not exact.
+        """
+        if torch.get_float32_matmul_precision() != "highest":
+            raise TwinorError("fast needs exact products: call torch.set_float32_matmul_precision('highest')")
         self.config, self.die = config, die
         # An ideal die's strengths share 2**frac_bits: without common factors the sums fit float32.
         self.strength_unit = gcd(*np.unique(die.strength).tolist(), 0) or 1

@@ -262,7 +262,7 @@ def _program(
     cols: tuple[int, int],
     rounds: tuple[Round, ...],
 ) -> NDArray[np.uint8]:
-    """Cell levels of one macro; cells of no tile stay erased to level 0."""
+    """Cell levels of one macro; cells of no tile stay at level 0 (off)."""
     levels = np.zeros((config.rows, config.bit_lines), dtype=np.uint8)
     lines = config.w_slices * config.lines_per_cell
     for (top, bottom), rnd in zip(rows, rounds, strict=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.config import SHIFT_MAX, Config
+from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX, Config
 from twinor.errors import PlacementError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def validate(config: Config, chain: Chain) -> None:
         for field, value, good, allowed in _rules(config, rnd):
             if not good:
                 raise PlacementError(f"round {index}: {field} = {value} is not allowed: expected {allowed}")
-    for name, table, bits in (("mult", chain.mult, 16), ("add", chain.add, 32)):
+    for name, table, bits in (("mult", chain.mult, MULT_BITS), ("add", chain.add, ADD_BITS)):
         limit = 1 << (bits - 1)
         if table.shape != (config.cols,) or np.any(table < -limit) or np.any(table >= limit):
             raise PlacementError(f"column table {name}: expected {config.cols} signed {bits}-bit integers")
@@ -290,7 +290,7 @@ def _unpack_round(config: Config, w: list[int]) -> Round:
         steps=tuple(tuple(steps[k : k + config.w_slices]) for k in range(0, len(steps), config.w_slices)),
         start=Start(w[2] >> 8 & 3),
         end=End(w[2] >> 10 & 3),
-        shift=w[2] >> 16 & 0x3F,
+        shift=w[2] >> 16 & SHIFT_MAX,
         lo=lo,
         hi=hi,
     )

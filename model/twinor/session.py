@@ -60,6 +60,10 @@ class Bench:
         """Accuracy of an engine's logits."""
         return _percent(logits.argmax(axis=1), self.labels)
 
+    def title(self) -> str:
+        """Preset and die, for file names: a varied die does not overwrite the ideal one's result."""
+        return self.config.name + ("" if self.die.seed is None else f"-die{self.die.seed}")
+
     def applied(self) -> dict[str, Any]:
         """What a result has to say about its origin."""
         return {
@@ -146,14 +150,14 @@ def run(
     out: Path,
     console: Console,
 ) -> None:
-    """Accuracy on an engine of this process, as a table and as `run-<preset>.json`."""
+    """Accuracy on an engine of this process, as a table and as `run-<preset>[-die<seed>].json`."""
     if backend not in BACKENDS:
         raise TwinorError(f"unknown --backend {backend}: expected one of {', '.join(BACKENDS)}")
     bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
     runner = chain_runner(bench.config, bench.die, backend=backend)
     scores = bench.accuracy | {backend: bench.percent(forward(bench.network, bench.placement, bench.images, runner))}
     tables.show("accuracy", tables.accuracy(scores, images), console)
-    _write_json(out / f"run-{bench.config.name}.json", bench.applied() | {"accuracy": scores}, console)
+    _write_json(out / f"run-{bench.title()}.json", bench.applied() | {"accuracy": scores}, console)
 
 
 def cosim(
@@ -168,7 +172,7 @@ def cosim(
     out: Path,
     console: Console,
 ) -> None:
-    """Every layer through the Verilog; a table per layer, accuracies, and `cosim-<preset>.json`."""
+    """Every layer through the Verilog; a table per layer, accuracies, and `cosim-<preset>[-die<seed>].json`."""
     from twinor.cosim import icarus
     from twinor.cosim.network import cosim as run_cosim
 
@@ -196,7 +200,7 @@ def cosim(
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
     layers = [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in result.layers]
     report = bench.applied() | {"seconds": seconds, "layers": layers, "accuracy": scores}
-    _write_json(out / f"cosim-{bench.config.name}.json", report, console)
+    _write_json(out / f"cosim-{bench.title()}.json", report, console)
 
 
 def write_die(file: Path, preset: str, *, die_seed: int, seed: int, console: Console) -> None:

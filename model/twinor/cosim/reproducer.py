@@ -14,7 +14,7 @@ import numpy as np
 from twinor.config import Config
 from twinor.cosim import icarus
 from twinor.cosim.chain import Job, check, compare, simulate
-from twinor.die import Die
+from twinor.die import TABLES, Die
 from twinor.errors import CorruptFile, SimulatorError
 from twinor.golden import macro
 from twinor.params import RTL
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["load_job", "replay", "write_reproducer"]
 
 JOB = "job.npz"
-TABLES = ("strength", "drive", "threshold")
 
 
 def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = RTL, timeout: float = 300) -> Divergence:
@@ -72,7 +71,7 @@ def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
         return job
     start = _accumulators_before(job, golden, first.round)
     one = _one_round(job, first.round, first.vector, start)
-    if _divergence(one, model, timeout) is not None:
+    if one is not None and _divergence(one, model, timeout) is not None:
         return one
     upto = first.vector + 1
     psums = None if job.psums is None else job.psums[:upto]
@@ -99,7 +98,10 @@ def _accumulators_before(job: Job, golden: Sequence[RoundTrace], index: int) -> 
     return None
 
 
-def _one_round(job: Job, index: int, vector: int, start: NDArray[np.integer] | None) -> Job:
+def _one_round(job: Job, index: int, vector: int, start: NDArray[np.integer] | None) -> Job | None:
+    """The round alone, from the accumulators before it; None if those do not fit a partial sum."""
+    if start is not None and np.any(np.abs(start[vector]) >= 1 << (job.config.psum_bits - 1)):
+        return None
     rnd = job.chain.rounds[index]
     alone = replace(
         rnd,
