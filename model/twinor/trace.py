@@ -74,12 +74,13 @@ class Divergence(TwinorError):
             vector or a cycle count.
         golden, other: the two values.
         sim_time: nanoseconds of simulation time, None if the other engine has no clock.
+        stall: what the harness said if the macro stalled, else empty.
         reproducer: folder of a reproducer, empty if none was written.
     """
 
     def __init__(self, **where: object) -> None:
         """Keep every field and build the sentence."""
-        self.layer = self.tile = self.reproducer = ""
+        self.layer = self.tile = self.reproducer = self.stall = ""
         self.other_name = "rtl"
         self.sim_time: int | None = None
         self.vector = self.round = self.row_group = self.x_slice = self.w_slice = 0
@@ -98,10 +99,11 @@ class Divergence(TwinorError):
         unit = "word line" if self.seam == "word_lines" else "column"
         place += [f"{unit} {self.column}" if self.column is not None else ""]
         time = f" at {self.sim_time} ns" if self.sim_time is not None else ""
+        stall = f"; the macro {self.stall}" if self.stall else ""
         replay = f"\nreplay it with waves: twinor replay {self.reproducer} --waves" if self.reproducer else ""
         return (
             f"divergence at seam {self.seam}: {', '.join(p for p in place if p)}: "
-            f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}{time}{replay}"
+            f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}{time}{stall}{replay}"
         )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.rounds import Chain
 
-__all__ = ["PERIOD", "Checked", "Job", "check", "chunks", "compare", "simulate"]
+__all__ = ["PERIOD", "Checked", "Job", "Simulated", "check", "chunks", "compare", "simulate"]
 
 PERIOD = 10
 """Nanoseconds of a clock cycle in the harness."""
@@ -55,6 +56,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """The Verilog's trace, and what the harness said if the macro stalled."""
+
+    traces: Sequence[RoundTrace]
+    stall: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """Both traces of a job; every seam was compared and agrees."""
 
@@ -70,8 +79,8 @@ def simulate(
     folder: Path | None = None,
     die_files: Path | None = None,
     waves: bool = False,
-) -> list[RoundTrace]:
-    """Run a job in Icarus and return the Verilog's trace.
+) -> Simulated:
+    """Run a job in Icarus and return what the Verilog did.
 
     Args:
         job: what runs.
@@ -93,7 +102,9 @@ def simulate(
     log = icarus.run(model, plusargs, cwd=folder, timeout=timeout, waves=waves)
     if "twinor: done" not in log and "twinor: stalled" not in log:
         raise SimulatorError(f"the simulation ended before its last output; {icarus.tail(log)}")
-    return files.read_traces(job.config, job.chain, folder / "seam", vectors=job.vectors)
+    traces = files.read_traces(job.config, job.chain, folder / "seam", vectors=job.vectors)
+    stall = re.search("twinor: (stalled: .*)", log)
+    return Simulated(traces=traces, stall=stall.group(1) if stall else "")
 
 
 def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
@@ -130,18 +141,18 @@ def check(job: Job, model: Path, *, timeout: float = 300, die_files: Path | None
     golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
     rtl = simulate(job, model, timeout=timeout, die_files=die_files)
     compare(job, golden, rtl)
-    return Checked(golden=golden, rtl=rtl)
+    return Checked(golden=golden, rtl=rtl.traces)
 
 
-def compare(job: Job, golden: Sequence[RoundTrace], rtl: Sequence[RoundTrace]) -> None:
-    """Raise the first `Divergence`, if any, with its simulation time."""
-    found = first_divergence(golden, rtl)
-    if found is not None:
-        words = len(files.words_hex(job.config, job.chain).splitlines())
-        cycle = vars(found).pop("cycle")
-        known = cycle >= 0
-        time = RESET_NS + PERIOD * (words + cycle) + PERIOD // 2 if known else None
-        raise Divergence(**(vars(found) | {"sim_time": time}))
+def compare(job: Job, golden: Sequence[RoundTrace], rtl: Simulated) -> None:
+    """Raise the first `Divergence`, if any, with its simulation time and what the harness said of a stall."""
+    found = first_divergence(golden, rtl.traces)
+    if found is None:
+        return
+    words = len(files.words_hex(job.config, job.chain).splitlines())
+    cycle = vars(found).pop("cycle")
+    time = RESET_NS + PERIOD * (words + cycle) + PERIOD // 2 if cycle >= 0 else None
+    raise Divergence(**(vars(found) | {"sim_time": time, "stall": rtl.stall}))
 
 
 def chunks(job: Job, size: int) -> list[Job]:

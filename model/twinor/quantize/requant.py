@@ -16,10 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
+
 __all__ = [
     "ADD_MAX",
     "MULT_MAX",
-    "SHIFT_MAX",
     "SLOPE_MAX",
     "IntegerRule",
     "integer_rule",
@@ -27,9 +28,8 @@ __all__ = [
     "straight_through",
 ]
 
-MULT_MAX = 2**15 - 1
-ADD_MAX = 2**31 - 1
-SHIFT_MAX = 31
+MULT_MAX = 2 ** (MULT_BITS - 1) - 1
+ADD_MAX = 2 ** (ADD_BITS - 1) - 1
 SLOPE_MAX = MULT_MAX / 2**13
 """Steepest rule in output codes per count; so the shift is 13 or more, and a slope of 0.01 has 6 bits."""
 LOGIT_MAX = 2**19 - 1
