@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from twinor.rounds import Chain, Round
 
 Fields = dict[str, int]
+COLUMN_TABLE = 0x8000
 SEAMS = ("loads", "drives", "holds", "samples", "codes", "word-line sums of codes")
 INPUTS = ("word_valid_i", "word_addr_i", "word_data_i", "loading_i", "loaded_i", "wl_sum_i", "adc_done_i")
 
@@ -81,16 +82,21 @@ class Surroundings(bench.Agent):
     """Plays word-line DAC, ADC bank and shift-add, and checks what the sequencer tells them, cycle by cycle."""
 
     def __init__(self, dut: Any, cfg: Config, rng: np.random.Generator) -> None:
-        """At rest; `idle` stops beats, `busy` stops codes (None: they wait for what they wait for in the macro)."""
+        """At rest; `idle` stops beats, `busy` stops codes (None: they wait for what they wait for in the macro).
+
+        `strays` offers random words wherever none may be taken.
+        """
         self.dut, self.cfg, self.rng = dut, cfg, rng
         self.idle: Iterator[bool] = never()
         self.busy: Iterator[bool] | None = None
+        self.strays = True
         self.reset()
 
     def reset(self) -> None:
         """Forget everything under way."""
         self.expected = Expected(self.cfg)
         self.cycle, self.first_beat = 0, -1
+        self.rounds, self.swaps = 1, 0  # rounds of the chain in the memory, rounds that began
         self.hold_cycles: list[int] = []
         self.code_cycles: list[int] = []
         self.supply: list[Round] = []  # rounds whose activations are not all in
@@ -109,6 +115,11 @@ class Surroundings(bench.Agent):
         """Nothing is loading, loaded, settling, converting or waiting."""
         return not (self.beats or self.loaded or self.owed)
 
+    @property
+    def takes_words(self) -> bool:
+        """Nothing is under way, and the next round to load is the first of its chain."""
+        return self.idle_now and self.swaps % self.rounds == 0
+
     def read(self, name: str) -> int:
         """An output; X is a failure."""
         return to_int(getattr(self.dut, name))
@@ -119,7 +130,9 @@ class Surroundings(bench.Agent):
         dut.loading_i.value, dut.loaded_i.value = int(self.beats > 0), int(bool(self.loaded))
         dut.wl_sum_i.value, dut.adc_done_i.value = self.wl_sum, int(self.trial == 1)
         dut.code_ready_i.value = int(self._ready())
-        if not self.idle_now:
+        if not self.strays:
+            return
+        if not self.takes_words:
             dut.word_valid_i.value = int(self.rng.integers(2))
             dut.word_addr_i.value = int(self.rng.integers(self.cfg.max_rounds * ROUND_STRIDE))
             dut.word_data_i.value = int(self.rng.integers(1 << 32))
@@ -136,7 +149,7 @@ class Surroundings(bench.Agent):
     def sample(self) -> None:
         """See one cycle; every state below changes with its rising edge."""
         self.cycle += 1
-        assert self.read("word_ready_o") == int(self.idle_now), f"word_ready_o at {bench.now()}"
+        assert self.read("word_ready_o") == int(self.takes_words), f"word_ready_o at {bench.now()}"
         self._see_load()
         self._see_partial_sums()
         swap, hold, done = self.read("swap_o"), self.read("hold_o"), self.trial == 1
@@ -162,6 +175,7 @@ class Surroundings(bench.Agent):
             assert self.loaded, f"swap at {bench.now()} without a loaded vector"
             assert not self.running, f"swap at {bench.now()} in the middle of a round"
             rnd = self.loaded.pop()
+            self.swaps += 1
             self.running = [(rnd, n) for n in range(len(passes(self.cfg, rnd)))]
             self.owed += len(self.running) * macro_ctrl.phases(self.cfg, rnd)
         if not drive:
@@ -259,16 +273,33 @@ class MacroCtrl(bench.Bench):
     async def write(self, chain: Chain) -> None:
         """Write all words of a chain and of the column table; the last one arms, any other disarms."""
         self.around.first_beat = -1
-        words = [{"addr_i": address, "data_i": data} for address, data in pack(self.cfg, chain).tolist()]
+        self.around.rounds, self.around.swaps = len(chain.rounds), 0
+        words = self.words_of(chain)
         for word in words[:-1]:
             await self.write_word(word, arms=False)
             if self.rng.random() < 0.2:
                 await self.write_nowhere(armed=False)
+        await self.write_not_last()
         await self.write_word(words[-1], arms=True)
         await self.write_nowhere(armed=True)
         for disarming in (words[0], words[-2]):
             await self.write_word(disarming, arms=False)
             await self.write_word(words[-1], arms=True)
+
+    def words_of(self, chain: Chain) -> list[dict[str, int]]:
+        """The words of the column table and of the rounds, in the order in which a host sends them."""
+        return [{"addr_i": address, "data_i": data} for address, data in pack(self.cfg, chain).tolist()]
+
+    def expect(self, chain: Chain, *rounds: int) -> None:
+        """Supply activations of some rounds of a chain, and expect all that they bring about."""
+        for n in rounds:
+            self.around.expected.round(chain.rounds[n], last=n == len(chain.rounds) - 1)
+            self.around.supply.append(chain.rounds[n])
+
+    async def write_not_last(self) -> None:
+        """Words at offset 2 that are no round's: their bit 12 does not say that the round is not the last one."""
+        for address in (self.cfg.max_rounds * ROUND_STRIDE + 2, COLUMN_TABLE + 2):
+            await self.write_word({"addr_i": address, "data_i": 0}, arms=False)
 
     async def write_word(self, word: dict[str, int], *, arms: bool) -> None:
         """One word, taken at once because nothing runs; no beat is loaded while it is taken."""
@@ -295,9 +326,7 @@ class MacroCtrl(bench.Bench):
         around = self.around
         around.hold_cycles, around.code_cycles = [], []
         for _ in range(vectors):
-            for n, rnd in enumerate(chain.rounds):
-                around.expected.round(rnd, last=n == len(chain.rounds) - 1)
-                around.supply.append(rnd)
+            self.expect(chain, *range(len(chain.rounds)))
         await self.run(lambda: not around.supply and around.idle_now, limit=100_000)
         for _ in range(4):
             await self.cycle()
@@ -341,6 +370,41 @@ async def chains_keep_their_order_under_random_traffic(dut: Any) -> None:
 
 
 @cocotb.test
+async def words_wait_for_the_end_of_the_chain(dut: Any) -> None:
+    """Inputs pause between the rounds of a chain: nothing runs, yet words wait for its end; then they disarm."""
+    rng = bench.generator("words wait")
+    ctrl = MacroCtrl(dut, rng)
+    await ctrl.start()
+    around = ctrl.around
+    most = min(ctrl.cfg.max_rounds, 4)
+    for rounds in (2, most, most):
+        chain, after = (random_chain(ctrl.cfg, rng, rounds=rounds) for _ in range(2))
+        await ctrl.write(chain)
+        around.strays = False
+        ctrl.expect(chain, 0)
+        await ctrl.run(lambda: not around.supply and around.idle_now, limit=20_000)
+        words = ctrl.words_of(after)
+        ctrl.words.send(words)
+        sent = ctrl.words.sent
+        for n in range(1, rounds):
+            for _ in range(int(rng.integers(2, 8))):
+                assert await ctrl.cycle("load_en_o"), f"at {bench.now()}: the chain does not go on"
+            ctrl.expect(chain, n)
+            await ctrl.run(lambda: not around.supply and around.idle_now, limit=20_000)
+            assert ctrl.words.sent == sent, f"a word moved before the end of the chain, at {bench.now()}"
+        for _ in words:
+            assert not await ctrl.cycle("load_en_o"), f"at {bench.now()}: words that move do not disarm"
+        assert ctrl.words.empty, "words wait although the chain ended"
+        around.rounds, around.swaps = rounds, 0
+        ctrl.expect(after, *range(rounds))
+        await ctrl.run(lambda: not around.supply and around.idle_now, limit=50_000)
+        await ctrl.cycle()
+        for check in around.expected.checks.values():
+            check.finish()
+        around.strays = True
+
+
+@cocotb.test
 async def reset_disarms_and_a_new_chain_runs_as_if_nothing_had_been(dut: Any) -> None:
     """A reset at a random moment of a run: everything is off at once, and no beat is taken before new words."""
     rng = bench.generator("reset")
@@ -349,9 +413,7 @@ async def reset_disarms_and_a_new_chain_runs_as_if_nothing_had_been(dut: Any) ->
     for _ in range(3):
         chain = random_chain(ctrl.cfg, rng, rounds=2)
         await ctrl.write(chain)
-        for n, rnd in enumerate(chain.rounds):
-            ctrl.around.expected.round(rnd, last=n == 1)
-            ctrl.around.supply.append(rnd)
+        ctrl.expect(chain, 0, 1)
         for _ in range(int(rng.integers(5, 60))):
             await ctrl.cycle()
         dut.rst_ni.value = 0
