@@ -14,11 +14,14 @@ from twinor.errors import TwinorError
 from twinor.golden import macro
 from twinor.network import Conv2d, IntegerNetwork, Linear, MaxPool2d
 from twinor.place import place
-from twinor.run import BACKENDS, chain_runner, forward, im2col, max_pool
+from twinor.run import chain_runner, forward, im2col, max_pool
 
 from tb.common.configs import EXACT, NOR40, TINY
 
 pytestmark = pytest.mark.fast
+
+BACKENDS = ("golden", "fast")
+"""The engines of this process; tests/test_backends.py has all three."""
 
 SMALL_EXACT = replace(EXACT, name="small_exact", rows=24, cols=6, cols_per_adc=3, active_rows=10, max_rounds=2)
 """Lossless as its preset, but every layer of the small network is cut in rows and columns."""
@@ -170,7 +173,7 @@ def test_an_engine_is_the_one_that_was_asked_for(backend: str, monkeypatch: pyte
     assert set(asked) == {backend}
 
 
-@pytest.mark.parametrize("backend", ["rtl", "Golden", ""])
+@pytest.mark.parametrize("backend", ["verilog", "Golden", ""])
 def test_an_unknown_engine_is_refused(backend: str) -> None:
     die = ideal_die(TINY, np.zeros((1, 8, 8), dtype=np.uint8))
     with pytest.raises(TwinorError, match=rf"unknown backend {backend!r}: expected one of golden, fast"):

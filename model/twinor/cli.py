@@ -62,14 +62,14 @@ def train(seed: Seed = 0) -> None:
 @app.command()
 def run(
     preset: Preset = DEFAULT,
-    backend: Annotated[str, typer.Option(help="golden or fast.")] = "fast",
+    backend: Annotated[str, typer.Option(help="golden, fast or rtl.")] = "fast",
     images: Annotated[int, typer.Option(min=1, help="How many test images.")] = 360,
     die_seed: DieSeed = None,
     die: DieFile = None,
     seed: Seed = 0,
     out: Out = BUILD,
 ) -> None:
-    """Accuracy of the digits network on an engine of this process."""
+    """Accuracy of the digits network on one engine."""
     from twinor import session
 
     session.run(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from twinor.errors import TwinorError
+from twinor.errors import SimulatorError, TwinorError
 from twinor.golden import macro
 from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
+from twinor.trace import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,8 +38,8 @@ __all__ = [
     "run_layer",
 ]
 
-BACKENDS = ("golden", "fast")
-"""Engines that run in this process; the Verilog runs through `twinor.cosim`."""
+BACKENDS = ("golden", "fast", "rtl")
+"""Engines: the definition, the same integers from torch, the Verilog in Icarus (compared by `twinor.cosim`)."""
 
 
 def im2col(layer: Conv2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -66,15 +67,31 @@ def max_pool(layer: MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
-    """The function that runs one chain on an engine of this process and returns what leaves the macro."""
+    """The function that runs one chain on an engine and returns what leaves the macro."""
     if backend not in BACKENDS:
         raise TwinorError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "golden":
         return lambda _, c, inputs, psums: macro.outputs(macro.run_chain(config, die, c.chain, inputs, psums))
-    from twinor import fast  # torch is imported only by the engine that needs it
+    if backend == "fast":
+        from twinor.fast import Engine  # torch and Icarus are needed only by the engines that use them
 
-    engine = fast.Engine(config, die)
-    return lambda _, c, inputs, psums: engine.run_chain(c.chain, inputs, psums)
+        engine = Engine(config, die)
+        return lambda _, c, inputs, psums: engine.run_chain(c.chain, inputs, psums)
+    from twinor.cosim import icarus
+    from twinor.cosim.chain import Job, simulate
+
+    model = icarus.build(config)
+
+    def in_icarus(
+        _: PlacedLayer, c: PlacedChain, inputs: Inputs, psums: NDArray[np.integer] | None
+    ) -> NDArray[np.int64]:
+        job = Job(config=config, die=die, chain=c.chain, inputs=inputs, psums=psums)
+        y = macro.outputs(simulate(job, model).traces)
+        if np.any(y <= MISSING):
+            raise SimulatorError(f"tile {c.tile}: the Verilog drove X, or nothing; `twinor cosim` finds where")
+        return y
+
+    return in_icarus
 
 
 def forward(

@@ -150,7 +150,7 @@ def run(
     out: Path,
     console: Console,
 ) -> None:
-    """Accuracy on an engine of this process, as a table and as `run-<preset>[-die<seed>].json`."""
+    """Accuracy on one engine, as a table and as `run-<preset>[-die<seed>].json`."""
     if backend not in BACKENDS:
         raise TwinorError(f"unknown --backend {backend}: expected one of {', '.join(BACKENDS)}")
     bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
