@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,7 +115,8 @@ def once(command: CommandLine, verb: str) -> str:
     with (command.shared / f"{verb}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not report.exists():
-            said = command(verb, *(["--out", command.shared / verb] if verb != "train" else []))
+            there = replace(command, folder=command.shared)  # torch leaves a folder beside temporary files
+            said = there(verb, *(["--out", command.shared / verb] if verb != "train" else []))
             assert said.status == 0, said.err
             report.write_text(said.out, encoding="utf-8")
     return report.read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ from twinor.config import Config, load, replace
 from twinor.cosim import icarus
 from twinor.cosim.chain import Job, check
 from twinor.cosim.network import CosimResult, cosim
-from twinor.cosim.reproducer import load_job, replay
+from twinor.cosim.reproducer import load_job, replay, write_reproducer
 from twinor.die import Die, ideal_die, sample_die
 from twinor.golden import macro, macro_ctrl
 from twinor.network import Conv2d, IntegerNetwork, Linear
@@ -225,6 +225,7 @@ def test_an_accumulator_that_is_not_the_dot_product_is_told(layer: str, exact_ca
         changed(c, die=changed(c.die, strength=strength)).cosim(reproducers=tmp_path)
     found = caught.value
     assert (found.layer, found.seam, found.other_name) == (layer, "partial_sums", "PyTorch")
+    assert found.tile == [c.tile for c in c.placement.layers[layer].chains if c.cols == chain.cols][-1]
     assert found.column == chain.cols[0]
     x = _layer_input(c, layer)[found.vector]
     exact = int(x.astype(np.int64) @ _matrix(c, layer)[:, found.column])
@@ -529,8 +530,14 @@ def _golden_values(trace: RoundTrace, seam: str, vector: int, p: int, column: in
     return np.atleast_1d(getattr(trace, seam)[vector, p, column])
 
 
-@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
-def test_a_rare_fault_is_told_with_layer_tile_vector_and_column(layer: str, rng: Rng, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layer", "beside"),
+    [("conv1", 1), ("conv1", 2), ("conv2", 1), ("fc1", 1), ("fc2", 1)],
+    ids=lambda value: str(value),
+)
+def test_a_rare_fault_is_told_with_layer_tile_vector_and_column(
+    layer: str, beside: int, rng: Rng, tmp_path: Path
+) -> None:
     """Wrong only for one layer's shift and one value of its accumulators, which first occurs far into the run."""
     c = case(TINY, rng, count=3)
     firsts: dict[int, tuple[int, PlacedChain, int]] = {}
@@ -540,8 +547,10 @@ def test_a_rare_fault_is_told_with_layer_tile_vector_and_column(layer: str, rng:
             sums = golden[layer, chain.tile][-1].partial_sums[:, -1]
             for (vector, column), value in np.ndenumerate(sums):
                 firsts.setdefault(int(value), (vector, chain, column))
-    value, (vector, chain, column) = max(firsts.items(), key=lambda item: item[1][0])
-    assert vector >= golden[layer, chain.tile][-1].outputs.shape[0] // 2  # beyond the first run of the simulator
+    those = [(first, value) for value, first in firsts.items() if len(first[1].rows) == beside]
+    (vector, chain, column), value = max(those, key=lambda item: item[0][0])
+    half = golden[layer, chain.tile][-1].outputs.shape[0] // 2
+    assert vector >= half or beside > 1  # beyond the first run of the simulator
 
     condition = f"shift_q == {SHIFTS[layer]} && $signed(acc) == {value} && !raw_q"
     rtl = mutated(tmp_path, "requantize.v", "<= raw_q ? acc :", f"<= ({condition}) ? 77 : raw_q ? acc :")
@@ -552,7 +561,10 @@ def test_a_rare_fault_is_told_with_layer_tile_vector_and_column(layer: str, rng:
     assert Path(found.reproducer).name.startswith(f"{layer}-rows{chain.rows[0][0]}_")
     job, _ = load_job(Path(found.reproducer))
     x = [x[vector] for x in _chain_inputs(c, layer, chain)]
-    assert job.vectors == 1 and np.array_equal(job.inputs[0][0], x[found.round])
+    assert (job.vectors, len(job.chain.rounds)) == (1, 1) and np.array_equal(job.inputs[0][0], x[found.round])
+    with pytest.raises(Divergence) as caught:
+        replay(Path(found.reproducer))
+    assert (caught.value.golden, caught.value.other, caught.value.column) == (found.golden, 77, column)
 
 
 def _chain_inputs(c: Case, name: str, chain: PlacedChain) -> list[Ints]:
@@ -575,6 +587,29 @@ def test_a_fault_that_needs_a_history_keeps_it(rng: Rng, tmp_path: Path) -> None
     with pytest.raises(Divergence) as caught:
         replay(Path(found.reproducer))
     assert (caught.value.seam, caught.value.vector, caught.value.sim_time) == (found.seam, found.vector, found.sim_time)
+
+
+def test_a_round_alone_takes_its_own_partial_sums(rng: Rng, tmp_path: Path) -> None:
+    """Of a chain whose first two rounds both start from partial sums, the second one is wrong."""
+    config = CONFIGS[0]
+    both = [one_round(config, start=Start.PSUM, col_count=count, end=End.RAW) for count in (3, 4)]
+    chain = chain_of(config, *both)
+    flow = stimulus(config, chain, rng, vectors=2)
+    flow.psums[1, 4] = 400  # of column 1 of the second round, out of reach of any other column
+    flow.psums[:, :3] //= 4
+    job = Job(config=config, die=wild_die(config, rng), chain=chain, inputs=flow.inputs, psums=flow.psums)
+    golden = macro.run_chain(config, job.die, chain, job.inputs, job.psums)
+    value = int(golden[1].outputs[1, 1])
+    assert sum(np.count_nonzero(trace.outputs == value) for trace in golden) == 1
+    rtl = mutated(tmp_path, "requantize.v", "raw_q ? acc :", f"$signed(acc) == {value} ? 77 : raw_q ? acc :")
+    with pytest.raises(Divergence) as caught:
+        check(job, icarus.build(config, rtl=rtl))
+    found = write_reproducer(caught.value, job, tmp_path / "reproducers", rtl=rtl)
+    small, _ = load_job(Path(found.reproducer))
+    assert small.psums is not None and small.psums.tolist() == flow.psums[1:, 3:].tolist()
+    with pytest.raises(Divergence) as again:
+        replay(Path(found.reproducer))
+    assert (again.value.golden, again.value.other, again.value.column) == (value, 77, 1)
 
 
 def test_a_second_divergence_at_the_same_place_replaces_the_reproducer(rng: Rng, tmp_path: Path) -> None:
