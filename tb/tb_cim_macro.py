@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.golden import macro
-from twinor.rounds import Start, pack
+from twinor.rounds import End, Start, pack
 
 from tb.common import bench
 from tb.common.checker import Checker
@@ -18,6 +19,8 @@ from tb.common.values import pack as pack_words
 from tb.common.values import signed, to_int, unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from twinor.config import Config
     from twinor.rounds import Chain
@@ -204,6 +207,50 @@ async def chains_under_random_traffic_match_golden(dut: Any) -> None:
         dev.traffic(*[(0.3, 0.3), (0.8, 0.0), (0.0, 0.9), (0.6, 0.7)][n % 4])
         await dev.run_chain(some_chain(dev.cfg, rng), count)
     cocotb.log.info("%s", {name: check.compared for name, check in dev.checks.items()})
+
+
+@cocotb.test
+async def a_new_column_table_waits_for_the_outputs_of_the_old_one(dut: Any) -> None:
+    """The sink stops with a chain's last columns in the output lanes, new words on offer: they wait, and so does y."""
+    rng = bench.generator("column table")
+    dev = Macro(dut, rng)
+    await dev.start()
+    chain = waiting_chain(dev.cfg, rng)
+    dev.send_words(chain)
+    for _ in range(8 if dev.cfg.rows <= 16 else 2):
+        dev.traffic(0.0, 0.0)
+        await dev.run(lambda: dev.words.empty, limit=10_000)
+        dev.outs = []
+        columns = [rnd.col_count for rnd in chain.rounds if rnd.end is not End.HOLD]
+        early = sum(columns) - (columns[-1] - 1) % dev.cfg.n_adcs - 1  # outputs before those of the last phase
+        open_now = [False]
+        dev.sink.backpressure = stop_after(dev.outs, early, open_now)
+        dev.send_vectors(chain, 1)
+        await dev.run(lambda n=early: len(dev.outs) == n and dev.read("out_valid_o"), limit=20_000)  # type: ignore[misc]
+        chain, sent = waiting_chain(dev.cfg, rng), dev.words.sent
+        dev.send_words(chain)
+        for _ in range(2 * dev.cfg.cols + 4):
+            await dev.cycle()
+        moved = dev.words.sent - sent
+        open_now[0] = True
+        await dev.drain()
+        assert not moved, f"{moved} words moved while outputs waited"
+
+
+def waiting_chain(cfg: Config, rng: np.random.Generator) -> Chain:
+    """A random chain that ends in requantized outputs, two or more in its last phase: one leaves the lanes at once."""
+    assert cfg.n_adcs > 1, "with one lane no output waits for its requantization"
+    while True:
+        chain = some_chain(cfg, rng)
+        *rounds, last = chain.rounds
+        if (last.col_count - 1) % cfg.n_adcs:
+            return replace(chain, rounds=(*rounds, replace(last, end=End.REQUANT)))
+
+
+def stop_after(outs: list[int], count: int, open_now: list[bool]) -> Iterator[bool]:
+    """A sink that takes `count` outputs, and the rest once `open_now` says so."""
+    while True:
+        yield not open_now[0] and len(outs) >= count
 
 
 @cocotb.test
