@@ -129,24 +129,24 @@ module macro_ctrl #(
   reg  [ROUND_BITS-1:0]  convert_q;  // round of the pass that converts
   reg  [ROUND_BITS-1:0]  code_q;     // round of the codes that wait for shift-add
 
-  wire [DESC_BITS-1:0]   load_d    = rounds_q[load_q*DESC_BITS +: DESC_BITS];
-  wire [DESC_BITS-1:0]   settle_d  = rounds_q[settle_q*DESC_BITS +: DESC_BITS];
-  wire [DESC_BITS-1:0]   convert_d = rounds_q[convert_q*DESC_BITS +: DESC_BITS];
-  wire [DESC_BITS-1:0]   code_d    = rounds_q[code_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   load_desc    = rounds_q[load_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   settle_desc  = rounds_q[settle_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   convert_desc = rounds_q[convert_q*DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]   code_desc    = rounds_q[code_q*DESC_BITS +: DESC_BITS];
 
   // Each stage reads the fields it needs; rtl/macro_ctrl.md lists them.
-  wire unused_fields = &{1'b0, load_d, settle_d, convert_d, code_d, word_at};
+  wire unused_fields = &{1'b0, load_desc, settle_desc, convert_desc, code_desc, word_at};
 
-  wire [15:0]            load_rows    = load_d[31:16];
-  wire                   load_last    = load_d[76];
-  wire [7:0]             settle_plan  = settle_d[71:64];
-  wire [15:0]            convert_mux  = convert_d[47:32];
-  wire [15:0]            convert_cols = convert_d[63:48];
-  wire [1:0]             convert_from = convert_d[73:72];
-  wire [STEP_BITS-1:0]   convert_step = convert_d[DESC_BITS-1:160];
-  wire [15:0]            code_cols    = code_d[63:48];
-  wire [1:0]             code_from    = code_d[73:72];
-  wire [1:0]             code_end     = code_d[75:74];
+  wire [15:0]            load_rows    = load_desc[31:16];
+  wire                   load_last    = load_desc[76];
+  wire [7:0]             settle_plan  = settle_desc[71:64];
+  wire [15:0]            convert_mux  = convert_desc[47:32];
+  wire [15:0]            convert_cols = convert_desc[63:48];
+  wire [1:0]             convert_from = convert_desc[73:72];
+  wire [STEP_BITS-1:0]   convert_step = convert_desc[DESC_BITS-1:160];
+  wire [15:0]            code_cols    = code_desc[63:48];
+  wire [1:0]             code_from    = code_desc[73:72];
+  wire [1:0]             code_end     = code_desc[75:74];
 
   // Settling: word lines of one pass //
 
@@ -208,7 +208,7 @@ module macro_ctrl #(
   end
 
   assign load_en_o    = armed_q && !write;  // new words come before new vectors
-  assign load_base_o  = load_d[15:0];
+  assign load_base_o  = load_desc[15:0];
   assign load_count_o = load_rows;
   assign swap_o       = swap;
   assign drive_o      = hold || swap;
@@ -335,11 +335,11 @@ module macro_ctrl #(
 
   assign col_o   = code_col_q;
   assign lanes_o = (code_left < LANES) ? code_left : LANES;
-  assign last_o  = code_d[76] && code_left <= LANES;
+  assign last_o  = code_desc[76] && code_left <= LANES;
   assign raw_o   = code_end == EndRaw;
-  assign shift_o = code_d[84:80];
-  assign lo_o    = code_d[96 +: ACC_BITS];
-  assign hi_o    = code_d[128 +: ACC_BITS];
+  assign shift_o = code_desc[84:80];
+  assign lo_o    = code_desc[96 +: ACC_BITS];
+  assign hi_o    = code_desc[128 +: ACC_BITS];
 
   // Words wait for the end of a chain, so that no vector is ever cut off between its rounds.
   assign word_ready_o = load_q == {ROUND_BITS{1'b0}} && !(busy_q || convert_busy_q || code_valid_q || loading_i || loaded_i);

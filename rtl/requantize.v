@@ -74,10 +74,10 @@ module requantize #(
   reg  [ACC_BITS-1:0]        out_data_q;
   reg                        out_last_q;
 
-  wire take  = sum_valid_i && sum_ready_o;
-  wire shift = left_q != 16'd0 && (!out_valid_q || out_ready_i);
+  wire take    = sum_valid_i && sum_ready_o;
+  wire advance = left_q != 16'd0 && (!out_valid_q || out_ready_i);
 
-  assign sum_ready_o = left_q == 16'd0 || (left_q == 16'd1 && shift);
+  assign sum_ready_o = left_q == 16'd0 || (left_q == 16'd1 && advance);
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -98,7 +98,7 @@ module requantize #(
       shift_q <= shift_i;
       lo_q    <= lo_i;
       hi_q    <= hi_i;
-    end else if (shift) begin
+    end else if (advance) begin
       left_q <= left_q - 16'd1;
       sum_q  <= sum_q >> ACC_BITS;
       col_q  <= col_q + 16'd1;
@@ -123,7 +123,7 @@ module requantize #(
       out_valid_q <= 1'b0;
       out_data_q  <= {ACC_BITS{1'b0}};
       out_last_q  <= 1'b0;
-    end else if (shift) begin
+    end else if (advance) begin
       out_valid_q <= 1'b1;
       out_data_q  <= raw_q ? acc : clipped[ACC_BITS-1:0];
       out_last_q  <= last_q && left_q == 16'd1;

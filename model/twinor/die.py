@@ -101,6 +101,8 @@ def ideal_die(config: Config, levels: NDArray[np.uint8]) -> Die:
 def sample_die(config: Config, levels: NDArray[np.uint8], *, seed: int) -> Die:
     """Draw a die: Gaussian cells, CDAC capacitors and comparator offsets, each rounded once to integers.
 
+    Every cell spreads by `cell_sigma` of the top level, cells at level 0 too, and none below 0.
+
     Capacitor k of a binary CDAC is `2**k * (1 + sigma / sqrt(2**k) * N(0, 1))` units, for the unit capacitor's relative
     deviation sigma; macro m draws from the generator `(seed, m)`, so it does not depend on how many macros there are.
 
