@@ -342,7 +342,8 @@ module macro_ctrl #(
   assign hi_o    = code_desc[128 +: ACC_BITS];
 
   // Words wait for the end of a chain, so that no vector is ever cut off between its rounds.
-  assign word_ready_o = load_q == {ROUND_BITS{1'b0}} && !(busy_q || convert_busy_q || code_valid_q || loading_i || loaded_i);
+  assign word_ready_o = load_q == {ROUND_BITS{1'b0}}
+                        && !(busy_q || convert_busy_q || code_valid_q || loading_i || loaded_i);
 
 endmodule
 
