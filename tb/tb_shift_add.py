@@ -18,7 +18,7 @@ from tb.common.stream import StreamSource, never, pauses
 from tb.common.values import pack, signed, to_int, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
     from twinor.config import Config
@@ -48,6 +48,11 @@ class Work:
     final: bool
     lanes: int
     psums: NDArray[np.int64] | None = None
+
+    @property
+    def phases(self) -> int:
+        """Phases of the round."""
+        return len(self.turns[0].codes)
 
 
 class SumSink(bench.Agent):
@@ -99,12 +104,25 @@ class ShiftAdd(bench.Bench):
         """Reset with every input at rest."""
         await self.reset(psum_data_i=0, code_i=0, **dict.fromkeys(PINS, 0))
 
-    async def run_round(self, work: Work) -> None:
-        """Model and device side by side."""
-        phases = work.turns[0].codes.shape[0]
+    async def run_rounds(self, works: Iterable[Work]) -> None:
+        """All partial sums are on offer; those of the next round collect while the last codes of this one pass."""
+        rounds = list(works)
+        for work in rounds:
+            if work.psums is not None:
+                beats = work.psums.reshape(-1)[: (work.phases - 1) * self.cfg.n_adcs + work.lanes]
+                self.source.send({"data_i": int(value) % (1 << self.cfg.psum_bits)} for value in beats)
+        for n, work in enumerate(rounds, start=1):
+            waiting = [self.due(after, 0) for after in rounds[n : n + 1] if after.psums is not None]
+            await self.run_round(work, ahead=sum(waiting))
+
+    def due(self, work: Work, phase: int) -> int:
+        """Columns of a phase."""
+        return work.lanes if phase == work.phases - 1 else self.cfg.n_adcs
+
+    async def run_round(self, work: Work, *, ahead: int) -> None:
+        """Model and device side by side; `ahead` partial sums of the next round are due."""
+        phases = work.phases
         if work.psums is not None:
-            beats = work.psums.reshape(-1)[: (phases - 1) * self.cfg.n_adcs + work.lanes]
-            self.source.send({"data_i": int(value) % (1 << self.cfg.psum_bits)} for value in beats)
             self.acc[:phases] = work.psums
         elif work.start is Start.ZERO:
             self.acc[:phases] = 0
@@ -113,11 +131,12 @@ class ShiftAdd(bench.Bench):
             total = np.full(phases, turn.word_line_sum)
             acc = self.acc[:phases]
             self.acc[:phases] = shift_add.accumulate(self.cfg, acc, turn.codes, total, p=turn.p, step=turn.step)
+            soon = ahead if n == len(work.turns) - 1 else 0
             for phase in range(phases):
-                await self.codes(work, turn, phase, first=n == 0, final=final, last_phase=phase == phases - 1)
+                await self.codes(work, turn, phase, first=n == 0, final=final, ahead=soon)
 
-    async def codes(self, work: Work, turn: Turn, phase: int, *, first: bool, final: bool, last_phase: bool) -> None:
-        """Offer the codes of one phase until they are taken; partial sums may come before."""
+    async def codes(self, work: Work, turn: Turn, phase: int, *, first: bool, final: bool, ahead: int) -> None:
+        """Offer the codes of one phase until they are taken; its partial sums, or the next round's, may come before."""
         cfg, p, dut = self.cfg, turn.p, self.dut
         step, psum = step_code(turn.step), work.psums is not None
         pins = {
@@ -133,13 +152,13 @@ class ShiftAdd(bench.Bench):
             "offset_i": int(cfg.weight_encoding == "offset" and p.w_slice == 0),
             "x_shift_i": p.x_slice * cfg.dac_bits,
             "wl_sum_i": turn.word_line_sum,
-            "psum_want_i": int(first and psum),
-            "psum_lanes_i": work.lanes if last_phase else cfg.n_adcs,
+            "psum_want_i": int((first and psum) or ahead > 0),
+            "psum_lanes_i": self.due(work, phase) if first and psum else ahead,
             "code_i": pack(turn.codes[phase].tolist(), cfg.code_bits),
         }
         for name, value in pins.items():
             getattr(dut, name).value = value
-        self.sink.lanes = pins["psum_lanes_i"]
+        self.sink.lanes = self.due(work, phase)
         if final:
             self.sink.check.expect(self.acc[phase, : self.sink.lanes].tolist())
         while self.rng.random() < self.idle:
@@ -149,7 +168,7 @@ class ShiftAdd(bench.Bench):
         while not await self.cycle("code_ready_o"):
             assert waits, f"codes that need nothing else were not taken at {bench.now()}"
         dut.code_valid_i.value = 0
-        dut.psum_want_i.value = 0
+        dut.psum_want_i.value = int(ahead > 0 and not (first and psum))
 
     async def finish(self) -> None:
         """Nothing may be left."""
@@ -226,8 +245,7 @@ async def every_code_step_and_slice_weighs_as_in_golden(dut: Any) -> None:
     rng = bench.generator("codes")
     adder = ShiftAdd(dut, rng)
     await adder.start()
-    for work in every_code(adder.cfg, rng):
-        await adder.run_round(work)
+    await adder.run_rounds(every_code(adder.cfg, rng))
     await adder.finish()
 
 
@@ -237,8 +255,7 @@ async def rounds_of_any_start_match_golden_at_full_rate(dut: Any) -> None:
     rng = bench.generator("full rate")
     adder = ShiftAdd(dut, rng)
     await adder.start()
-    for work in random_rounds(adder.cfg, rng, 60):
-        await adder.run_round(work)
+    await adder.run_rounds(random_rounds(adder.cfg, rng, 60))
     await adder.finish()
 
 
@@ -248,8 +265,7 @@ async def rounds_of_any_start_match_golden_under_random_traffic(dut: Any) -> Non
     rng = bench.generator("traffic")
     adder = ShiftAdd(dut, rng, idle=0.4, busy=0.5)
     await adder.start()
-    for work in random_rounds(adder.cfg, rng, 60):
-        await adder.run_round(work)
+    await adder.run_rounds(random_rounds(adder.cfg, rng, 60))
     await adder.finish()
 
 
@@ -259,8 +275,7 @@ async def the_longest_chain_does_not_overflow(dut: Any) -> None:
     adder = ShiftAdd(dut, bench.generator("longest"))
     await adder.start()
     for up in (True, False):
-        for work in longest_chain(adder.cfg, up=up):
-            await adder.run_round(work)
+        await adder.run_rounds(longest_chain(adder.cfg, up=up))
         assert abs(int(adder.acc[0, 0])) < 1 << (adder.cfg.acc_bits - 1)
     await adder.finish()
 
@@ -276,6 +291,5 @@ async def reset_drops_partial_sums_that_wait(dut: Any) -> None:
     await adder.cycle()
     await adder.cycle()
     await adder.start()
-    for work in random_rounds(adder.cfg, rng, 10):
-        await adder.run_round(work)
+    await adder.run_rounds(random_rounds(adder.cfg, rng, 10))
     await adder.finish()
