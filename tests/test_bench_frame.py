@@ -85,6 +85,14 @@ def broken(tmp_path: Path, old: str, new: str) -> Path:
     return rtl
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize("block", ["cim_macro", "flash_array", "adc_frontend"])
+def test_a_bench_that_reads_a_die_is_refused_without_one(block: str, tmp_path: Path) -> None:
+    """A bench that fails for want of a die would look like a fault that was caught."""
+    with pytest.raises(ValueError, match=f"tb_{block} reads a die and got none"):
+        run_bench(block, TINY, tmp_path / "run")
+
+
 @pytest.mark.rtl
 def test_verilog_that_does_not_compile_is_not_a_failed_bench(tmp_path: Path) -> None:
     with pytest.raises(BuildFailed, match="syntax error"):

@@ -15,7 +15,7 @@ from twinor.config import ANALOG, DIGITAL
 from twinor.die import save_die
 
 from tb.common.memory import write_memories
-from tb.common.sources import RTL, declared_parameters, expected_parameters, sources_of, top_of
+from tb.common.sources import RTL, declared_parameters, expected_parameters, needs_die, sources_of, top_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,9 +68,12 @@ def run_bench(
         tests: only the cocotb tests whose names match this regular expression.
 
     Raises:
+        ValueError: the bench reads a die and `die` is None.
         BuildFailed: the Verilog does not compile.
         BenchFailed: a cocotb test failed, or the simulator died; names the tests, configuration and seed.
     """
+    if die is None and needs_die(block):
+        raise ValueError(f"tb_{block} reads a die and got none: run_bench(..., die=ideal_die(config, levels))")
     workdir.mkdir(parents=True, exist_ok=True)
     runner = get_runner("icarus")
     try:

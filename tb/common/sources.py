@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["REPO", "RTL", "declared_parameters", "expected_parameters", "sources_of", "top_of"]
+__all__ = ["REPO", "RTL", "declared_parameters", "expected_parameters", "needs_die", "sources_of", "top_of"]
 
 REPO = Path(__file__).resolve().parents[2]
 RTL = REPO / "rtl"
@@ -28,6 +28,11 @@ def sources_of(block: str, rtl: Path) -> list[Path]:
         return [rtl / Path(name).relative_to("rtl") for name in names] + sorted((rtl / "sim").glob("*.v"))
     leaf = rtl / f"{block}.v"
     return [leaf if leaf.is_file() else rtl / "sim" / f"{block}.v"]
+
+
+def needs_die(block: str) -> bool:
+    """True if the bench of a block reads the die under test."""
+    return "bench.die()" in (REPO / "tb" / f"tb_{block}.py").read_text(encoding="utf-8")
 
 
 def declared_parameters(block: str, rtl: Path = RTL) -> list[str]:
