@@ -29,12 +29,15 @@ BITS = replace(SMALL, weight_encoding="twos_complement", cell_bits=1)
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault: `old` becomes `new` in `block`; co-simulation on `config` must name `seam`."""
+    """A fault: `old` becomes `new` in `block`; co-simulation on `config` must name `seam`.
+
+    Co-simulation sends its words first and never stalls: faults that need other traffic have no seam.
+    """
 
     block: str
     old: str
     new: str
-    seam: str
+    seam: str | None
     config: Config = SMALL
 
 
@@ -64,12 +67,14 @@ MUTANTS = [
     Mutant("cim_macro", ".cmp_i  (cmp_i)", ".cmp_i  (~cmp_i)", "trials"),
     Mutant("cim_macro", ".lo_i        (lo)", ".lo_i        (hi)", "outputs"),
     Mutant("cim_macro", ".keep_i       (keep)", ".keep_i       (psum)", "partial_sums"),
+    Mutant("cim_macro", "word_ready && sum_ready", "word_ready", None),
+    Mutant("macro_ctrl", "load_q == {ROUND_BITS{1'b0}}\n", "1'b1\n", None),
     Mutant("cim_macro", ".wl_sum_i     (code_wl_sum)", ".wl_sum_i     (wl_sum)", "partial_sums", OFFSET),
 ]
 
 
 def _ids(mutant: Mutant) -> str:
-    return f"{mutant.block}-{mutant.new.replace(' ', '')}"
+    return f"{mutant.block}-{mutant.new.strip().replace(' ', '')}"
 
 
 def _mutated(mutant: Mutant, folder: Path) -> Path:
@@ -112,7 +117,7 @@ def test_the_unchanged_verilog_passes(config: Config, tmp_path: Path) -> None:
     _cosim(config, RTL, tmp_path)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=_ids)
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.seam], ids=_ids)
 def test_cosimulation_names_the_seam(mutant: Mutant, tmp_path: Path) -> None:
     """The first difference is at the seam that the block drives."""
     with pytest.raises(Divergence) as found:
