@@ -317,6 +317,28 @@ def test_partial_sums_beyond_the_macros_range_are_refused_at_the_first_row_too_m
     place(TINY, eleven, steps={"fc": ((1,), (1,))})  # smaller steps reach less
 
 
+def reach(config: Config, rows: int, *, steps: int = 1) -> str:
+    """The refusal of a layer of so many rows for its partial sums, empty if it is placed."""
+    chosen = {"fc": ((steps,) * config.w_slices,) * config.x_slices}
+    try:
+        place(config, linear_network(np.ones((2, rows)), rule(2, hi=0), input_bits=1), chosen)
+    except PlacementError as error:
+        return str(error)
+    return ""
+
+
+def test_the_bound_of_partial_sums_is_exact() -> None:
+    serial = replace(TINY, input_bits=1)  # 8 (code) a group of 4 rows: 64 groups reach 512
+    assert reach(serial, 252) == "" and "253 rows reach 512, more than the 10 signed bits" in reach(serial, 253)
+    coarse = replace(OFFSET, adc_bits=2, active_rows=8)  # offsets of 4 * 3 a row outweigh the codes
+    assert reach(coarse, 42) == "" and "43 rows reach 516" in reach(coarse, 43)
+
+
+def test_a_layer_whose_partial_sums_stay_in_the_macro_needs_no_room_for_them() -> None:
+    assert reach(OFFSET, 16) == ""  # two tiles side by side, one chain
+    assert "partial sums of 17 rows reach" in reach(OFFSET, 17)
+
+
 @pytest.mark.parametrize("config", [TINY, OFFSET, TWOS, RAGGED], ids=ids)
 def test_the_tallest_layer_that_is_placed_streams_its_partial_sums_whatever_the_codes(config: Config) -> None:
     """Golden refuses a partial sum that does not fit; thresholds make every code the largest or the smallest."""

@@ -9,7 +9,7 @@ import pytest
 from builders import Ints, chain_of, configs, one_round, random_chain, seeds, stimulus
 from hypothesis import given
 from hypothesis import strategies as st
-from twinor.config import Config
+from twinor.config import DIGITAL, Config
 from twinor.errors import PlacementError
 from twinor.rounds import (
     ROUND_STRIDE,
@@ -97,6 +97,15 @@ def test_every_step_has_a_code_of_its_own() -> None:
     assert len(set(codes)) == len(codes)
     assert [(3 if code & 1 else 1) << (code >> 1) for code in codes] == list(NOR40.steps)
     assert all(type(code) is int and 0 <= code < 256 for code in codes)
+
+
+def test_the_largest_macro_fits_the_fields_of_a_word() -> None:
+    limit = {key: allowed[1] for key, allowed in DIGITAL.items()}
+    assert max(limit["rows"], limit["cols"]) < 1 << 16  # row_count, col_count
+    assert TABLE_ADDR + 2 * limit["cols"] <= 1 << 16
+    assert limit["max_rounds"] * ROUND_STRIDE <= TABLE_ADDR
+    most_slices = limit["input_bits"] * limit["weight_bits"]
+    assert limit["input_bits"] < 1 << 8 and 5 + -(-most_slices // 4) <= ROUND_STRIDE
 
 
 # What a macro cannot run //
