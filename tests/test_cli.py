@@ -155,12 +155,12 @@ def test_golden_and_fast_give_the_same_accuracy(inside: CommandLine) -> None:
     for backend in ("fast", "golden"):
         said = inside("run", "--backend", backend, "--images", "12", "--die-seed", "7")
         assert (said.status, said.err) == (0, "")
-        results[backend] = told = result(inside, "run-nor40_int4.json")
+        results[backend] = told = result(inside, "run-nor40_int4-die7.json")
         assert list(told["accuracy"]) == ["float", "fake-quantized", backend]
         header, row = table(said, "accuracy")
         assert header == ["images", *told["accuracy"]]
         assert row == ["12", *(f"{score:.2f} %" for score in told["accuracy"].values())]
-        assert "die seed 7" in said.out and said.out.endswith("wrote build/run-nor40_int4.json\n")
+        assert "die seed 7" in said.out and said.out.endswith("wrote build/run-nor40_int4-die7.json\n")
         told["accuracy"]["engine"] = told["accuracy"].pop(backend)
     assert results["fast"] == results["golden"]
     config = load("nor40_int4")
@@ -173,10 +173,10 @@ def test_a_die_file_gives_what_its_seed_gives(inside: CommandLine) -> None:
     assert wrote.status == 0 and wrote.out.endswith("wrote chips/a.npz: 5 macros, seed 3\n")
     by_file = inside("cosim", "--images", "1", "--die", "chips/a.npz")
     assert by_file.status == 0 and "die seed 3" in by_file.out
-    file_result = result(inside, "cosim-nor40_int4.json")
+    file_result = result(inside, "cosim-nor40_int4-die3.json")
     by_seed = inside("cosim", "--images", "1", "--die-seed", "3", "--out", "seed")
     assert by_seed.status == 0
-    seed_result = json.loads((inside.folder / "seed" / "cosim-nor40_int4.json").read_text(encoding="utf-8"))
+    seed_result = json.loads((inside.folder / "seed" / "cosim-nor40_int4-die3.json").read_text(encoding="utf-8"))
     assert file_result.pop("seconds") > 0 and seed_result.pop("seconds") > 0
     assert file_result == seed_result and file_result["die_seed"] == 3
     assert listing(inside.folder / "chips") == {inside.folder / "chips" / "a.npz"}
@@ -209,7 +209,7 @@ def _check_cosim(twinor: CommandLine, said: Said, preset: str, *, images: int) -
         assert layer["cycles_over_floor"] == layer["cycles"] / layer["floor_cycles"] > 1
         if layer["name"].startswith("conv"):  # many vectors: the pipeline is full
             assert layer["cycles_over_floor"] < 1.05
-    assert list(told["accuracy"]) == list(ENGINES)
+    assert list(told["accuracy"]) == list(ENGINES) and told["accuracy"]["golden"] == told["accuracy"]["rtl"] == 100
     return told
 
 
