@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,10 @@ class Macro(bench.Bench):
         value = signed(beat["data_o"], self.cfg.acc_bits)
         self.checks["outputs and last"].got((value, beat["last_o"]), time=bench.now())
         self.outs.append(self.seams.cycle + 1)
+
+    def waits_behind(self, count: int) -> bool:
+        """True if `count` outputs have left and the next one is on offer."""
+        return len(self.outs) == count and bool(self.read("out_valid_o"))
 
     def send_words(self, chain: Chain) -> None:
         """Offer the column table and the round words."""
@@ -226,7 +231,7 @@ async def a_new_column_table_waits_for_the_outputs_of_the_old_one(dut: Any) -> N
         open_now = [False]
         dev.sink.backpressure = stop_after(dev.outs, early, open_now)
         dev.send_vectors(chain, 1)
-        await dev.run(lambda n=early: len(dev.outs) == n and dev.read("out_valid_o"), limit=20_000)  # type: ignore[misc]
+        await dev.run(partial(dev.waits_behind, early), limit=20_000)
         chain, sent = waiting_chain(dev.cfg, rng), dev.words.sent
         dev.send_words(chain)
         for _ in range(2 * dev.cfg.cols + 4):
