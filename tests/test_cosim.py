@@ -23,6 +23,7 @@ from builders import (
 )
 from command_line import listing, mutated
 from hypothesis import given, settings
+from numpy.typing import NDArray
 from small_networks import CONFIGS, SHIFTS, random_steps, small_images, tiled_network
 from twinor.calibrate import calibrate
 from twinor.config import Config, load, replace
@@ -72,7 +73,7 @@ class Case:
         """Golden traces by layer and tile, from an ordinary forward pass."""
         traces: dict[tuple[str, str], list[RoundTrace]] = {}
 
-        def run_chain(placed: PlacedLayer, c: PlacedChain, inputs: Any, psums: Ints | None) -> Ints:
+        def run_chain(placed: PlacedLayer, c: PlacedChain, inputs: Any, psums: Ints | None) -> NDArray[np.int64]:
             trace = macro.run_chain(self.config, self.die, c.chain, inputs, psums)
             traces[placed.layer.name, c.tile] = trace
             return macro.outputs(trace)
@@ -245,7 +246,7 @@ def _layer_input(c: Case, name: str) -> Ints:
     seen = np.zeros((0, 0), dtype=np.int64)
     runner = chain_runner(c.config, c.die, backend="fast")
 
-    def run_chain(placed: PlacedLayer, chain: PlacedChain, inputs: Any, psums: Ints | None) -> Ints:
+    def run_chain(placed: PlacedLayer, chain: PlacedChain, inputs: Any, psums: Ints | None) -> NDArray[np.int64]:
         nonlocal seen
         if placed.layer.name == name:
             seen = np.zeros((len(inputs[0]), placed.layer.weight[0].size), dtype=np.int64) if not seen.size else seen
@@ -349,16 +350,16 @@ FAULTS = {
     ),
     "outputs": Fault(
         file="requantize.v",
-        event="shift",
-        before="raw_q ? acc : clipped[ACC_BITS-1:0];",
-        after="now + (raw_q ? acc : clipped[ACC_BITS-1:0]);",
+        event="out_valid_o",
+        before="out_data_o  = out_data_q;",
+        after="out_data_o  = out_data_q + now;",
         kind="out",
     ),
     "last_flags": Fault(
         file="requantize.v",
-        event="shift",
-        before="last_q && left_q == 16'd1;",
-        after="now ^ (last_q && left_q == 16'd1);",
+        event="out_valid_o",
+        before="out_last_o  = out_last_q;",
+        after="out_last_o  = out_last_q ^ now;",
         kind="out",
     ),
     "cycles": Fault(
@@ -522,12 +523,13 @@ def test_a_fault_is_told_and_its_reproducer_shows_it_again(fault: str, rng: Rng,
     replay(reproducer, rtl=RTL)  # the fault mended, nothing differs
 
 
-def _golden_values(trace: RoundTrace, seam: str, vector: int, p: int, column: int | None) -> Ints:
+def _golden_values(trace: RoundTrace, seam: str, vector: int, p: int, column: int | None) -> list[int]:
     if seam == "cycles":
-        return trace.hold_cycles[vector, p : p + 1]
+        return [int(trace.hold_cycles[vector, p])]
+    assert column is not None
     if seam in ("outputs", "last_flags"):
-        return getattr(trace, seam)[vector, column : column + 1]
-    return np.atleast_1d(getattr(trace, seam)[vector, p, column])
+        return [int(getattr(trace, seam)[vector, column])]
+    return list(np.atleast_1d(getattr(trace, seam)[vector, p, column]).tolist())
 
 
 @pytest.mark.parametrize(
@@ -580,7 +582,8 @@ def test_a_fault_that_needs_a_history_keeps_it(rng: Rng, tmp_path: Path) -> None
     (tmp_path / "target.hex").write_text("0\n", encoding="ascii")
     found = c.diverges(rtl, tmp_path / "reproducers")
     chain = c.placement.layers["conv1"].chains[0].chain
-    per_vector = len(places(Job(config=TINY, die=c.die, chain=chain, inputs=[np.zeros((1, 8))]), "code"))
+    one = Job(config=TINY, die=c.die, chain=chain, inputs=[np.zeros((1, 8), dtype=np.int64)])
+    per_vector = len(places(one, "code"))
     assert (found.layer, found.tile, found.vector) == ("conv1", FIRST, 50 // per_vector)
     job, _ = load_job(Path(found.reproducer))
     assert job.vectors == found.vector + 1 > 1
@@ -595,9 +598,9 @@ def test_a_round_alone_takes_its_own_partial_sums(rng: Rng, tmp_path: Path) -> N
     both = [one_round(config, start=Start.PSUM, col_count=count, end=End.RAW) for count in (3, 4)]
     chain = chain_of(config, *both)
     flow = stimulus(config, chain, rng, vectors=2)
-    flow.psums[1, 4] = 400  # of column 1 of the second round, out of reach of any other column
-    flow.psums[:, :3] //= 4
-    job = Job(config=config, die=wild_die(config, rng), chain=chain, inputs=flow.inputs, psums=flow.psums)
+    psums = rng.integers(-100, 100, (2, 7))
+    psums[1, 4] = 400  # of column 1 of the second round, out of reach of any other column
+    job = Job(config=config, die=wild_die(config, rng), chain=chain, inputs=flow.inputs, psums=psums)
     golden = macro.run_chain(config, job.die, chain, job.inputs, job.psums)
     value = int(golden[1].outputs[1, 1])
     assert sum(np.count_nonzero(trace.outputs == value) for trace in golden) == 1
@@ -606,7 +609,7 @@ def test_a_round_alone_takes_its_own_partial_sums(rng: Rng, tmp_path: Path) -> N
         check(job, icarus.build(config, rtl=rtl))
     found = write_reproducer(caught.value, job, tmp_path / "reproducers", rtl=rtl)
     small, _ = load_job(Path(found.reproducer))
-    assert small.psums is not None and small.psums.tolist() == flow.psums[1:, 3:].tolist()
+    assert small.psums is not None and small.psums.tolist() == psums[1:, 3:].tolist()
     with pytest.raises(Divergence) as again:
         replay(Path(found.reproducer))
     assert (again.value.golden, again.value.other, again.value.column) == (value, 77, 1)
@@ -614,13 +617,11 @@ def test_a_round_alone_takes_its_own_partial_sums(rng: Rng, tmp_path: Path) -> N
 
 def test_a_second_divergence_at_the_same_place_replaces_the_reproducer(rng: Rng, tmp_path: Path) -> None:
     c = case(TINY, rng)
-    folder, *_ = places_of = tmp_path / "reproducers", tmp_path / "a", tmp_path / "b"
-    for place_, extra in zip(places_of[1:], ("+ 1", "+ 2"), strict=True):
-        place_.mkdir()
-        found = c.diverges(mutated(place_, "shift_add.v", "start + (negate_i", f"start {extra} + (negate_i"), folder)
-    assert found.other == found.golden + 2
-    assert listing(folder) == {
-        Path(found.reproducer),
-        *(Path(found.reproducer) / f for f in ("job.npz", "divergence.txt")),
-    }
-    assert str(found.other) in (Path(found.reproducer) / "divergence.txt").read_text(encoding="utf-8")
+    folder = tmp_path / "reproducers"
+    for extra in (1, 2):
+        rtl = mutated(tmp_path / str(extra), "shift_add.v", "start + (negate_i", f"start + {extra} + (negate_i")
+        found = c.diverges(rtl, folder)
+        assert found.golden is not None and found.other == found.golden + extra
+    reproducer = Path(found.reproducer)
+    assert listing(folder) == {reproducer, reproducer / "job.npz", reproducer / "divergence.txt"}
+    assert f"golden {found.golden}, rtl {found.other} " in (reproducer / "divergence.txt").read_text(encoding="utf-8")

@@ -248,7 +248,7 @@ def _train(monkeypatch: pytest.MonkeyPatch, cache: Path, network: nn.Module) -> 
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert not listing(cache)
-    return int(end.value.code)
+    return int(end.value.code or 0)
 
 
 def test_an_unsupported_layer_is_named_with_what_is_supported(
@@ -267,10 +267,11 @@ def test_an_unsupported_layer_is_named_with_what_is_supported(
 def test_weights_that_are_not_finite_are_named(
     value: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    layer = nn.Linear(64, 10)
+    network = nn.Sequential(nn.Flatten(), layer)
 
-    def ruin(model: nn.Sequential, *_: object, **__: object) -> None:
-        model[1].weight.data[3, 5] = value
+    def ruin(*_: object, **__: object) -> None:
+        layer.weight.data[3, 5] = value
 
     monkeypatch.setattr(digits, "train_float", ruin)
     assert _train(monkeypatch, tmp_path / "cache", network) == 1
@@ -283,8 +284,9 @@ def test_weights_that_are_not_finite_are_named(
 def test_a_training_that_diverges_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    network[1].weight.data[3, 5] = float("nan")
+    layer = nn.Linear(64, 10)
+    network = nn.Sequential(nn.Flatten(), layer)
+    layer.weight.data[3, 5] = float("nan")
     assert _train(monkeypatch, tmp_path / "cache", network) == 1
     said = capfd.readouterr().err
     assert said.startswith("twinor: float training, epoch 1, step 1: the loss is nan; ") and said.count("\n") == 1
