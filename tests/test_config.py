@@ -59,6 +59,7 @@ NOR40_FIGURES = {
     "bipolar": True,
     "code_min": -128,
     "code_max": 127,
+    "code_bits": 9,
     "weight_offset": 0,
     "weight_min": -7,
     "weight_max": 7,
@@ -121,8 +122,9 @@ def test_widths_hold_what_they_name(config: Config) -> None:
     word = 1 << config.dac_bits
     assert config.active_rows * (word - 1) < 1 << config.wl_sum_bits
     assert -(1 << config.code_bits - 1) <= config.code_min and config.code_max < 1 << config.code_bits - 1
+    assert config.wl_sum_bits == max(config.dac_bits + 1, (config.active_rows * (word - 1)).bit_length())
     doubled = 2 * config.column_max << 2 * config.frac_bits  # cells of a die reach twice the top level
-    assert doubled < 1 << config.current_bits
+    assert doubled.bit_length() <= config.current_bits < doubled.bit_length() + 8 and config.current_bits % 8 == 0
     assert config.x_slices * config.w_slices <= 4 * (config.round_words - 5)
     assert config.x_slices * config.dac_bits >= config.input_bits > (config.x_slices - 1) * config.dac_bits
 
@@ -271,6 +273,15 @@ def test_an_adc_that_just_holds_a_full_column_may_have_unit_steps(tiny: Config) 
     with pytest.raises(ConfigError, match="holds a full column: 9 array units against code 7"):
         replace(tiny, active_rows=3, step="unit")
     assert replace(tiny, weight_encoding="offset", step="unit").column_max == 12  # unsigned codes reach 15
+    whole = replace(tiny, active_rows=1, weight_bits=4, cell_bits=3, step="unit")
+    assert whole.column_max == whole.code_max == 7
+
+
+def test_the_widest_accumulators_and_thresholds_are_allowed(tiny: Config) -> None:
+    assert replace(tiny, psum_bits=31, max_rounds=256).acc_bits == 32
+    with pytest.raises(ConfigError, match="accumulators would need 33 bits, more than the 32 of a round word"):
+        replace(tiny, psum_bits=31, max_rounds=256, rows=4096, active_rows=1, input_bits=8)
+    assert replace(tiny, adc_bits=8, frac_bits=10).frac_bits == 10
 
 
 # Copies and digests //
