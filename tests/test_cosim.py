@@ -447,6 +447,16 @@ def _check_values(golden: RoundTrace, found: Divergence, vector: int, p: int, co
     assert found.column == (None if found.seam == "cycles" else column)
 
 
+def test_an_output_too_many_is_told(rng: Rng, tmp_path: Path) -> None:
+    job = faulty_job(rng)
+    job = changed(job, inputs=[x[:1] for x in job.inputs], psums=None if job.psums is None else job.psums[:1])
+    again = "reg again = 0; always @(posedge clk_i) again <= out_valid_q && out_last_q; assign out_valid_o = again ||"
+    rtl = mutated(tmp_path, "requantize.v", "assign out_valid_o =", again)
+    with pytest.raises(Divergence) as caught:
+        check(job, icarus.build(FAULTY, rtl=rtl), timeout=60)
+    assert caught.value.round == 2 and caught.value.seam in ("outputs", "last_flags", "cycles")
+
+
 # Faults in a network, and their reproducers //
 
 FIRST, PSUM, BESIDE = "rows 0..7, columns 0..3", "rows 8..11, columns 0..3", "rows 0..11, columns 4..4"
