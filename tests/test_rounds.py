@@ -202,6 +202,8 @@ STREAMS: dict[str, tuple[list[Ints], Ints | None, str]] = {
     "one row too few": ([ONES[:, :7], ONES], ONES[:, :4], "activations"),
     "one row too many": ([ONES, np.ones((2, 9), dtype=np.int64)], ONES[:, :4], "activations"),
     "a vector missing": ([ONES, ONES[:1]], ONES[:, :4], "activations"),
+    "nothing": ([], ONES[:, :4], "activations"),
+    "numbers": ([np.array(1), np.array(1)], ONES[:, :4], "activations"),
     "a round missing": ([ONES], ONES[:, :4], "activations"),
     "an activation too large": ([ONES, 4 * ONES], ONES[:, :4], r"activations 4 \.\. 4: expected 0 \.\. 3"),
     "an activation negative": ([-ONES, ONES], ONES[:, :4], "activations -1"),
