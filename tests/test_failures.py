@@ -298,7 +298,7 @@ def test_a_training_that_diverges_is_told(
 
 def test_an_interrupted_run_leaves_nothing(twinor: CommandLine) -> None:
     """Ctrl-C while the simulator runs: no traceback, no result, no temporary file."""
-    script = f"touch {twinor.folder}/started; kill -INT $PPID; sleep 1; echo twinor: done"
+    script = f"mkdir {twinor.folder}/started && kill -INT $PPID; sleep 1; echo twinor: done"
     said = twinor(*COSIM, PATH=stand_in(twinor.folder / "bin", "vvp", script))
     assert (twinor.folder / "started").exists()
     assert said.status not in (0, 1 + signal.SIGINT) and "Traceback" not in said.err
