@@ -22,7 +22,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def configs(draw: st.DrawFn, **fixed: Any) -> Config:
+def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
     """Small macros of every encoding, slicing and shape."""
     encoding = fixed.pop("weight_encoding", None) or draw(st.sampled_from(ENCODINGS))
     weight_bits = draw(st.integers(2, 6))
@@ -100,14 +100,21 @@ def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
 def one_round(config: Config, **changes: Any) -> Round:
     """A round over the whole macro at steps of 1 that starts from zero and ends raw."""
     steps = ((1,) * config.w_slices,) * config.x_slices
-    whole = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols, "steps": steps}
+    whole: dict[str, Any] = {
+        "row_base": 0,
+        "row_count": config.rows,
+        "col_base": 0,
+        "col_count": config.cols,
+        "steps": steps,
+    }
     return Round(**(whole | changes))
 
 
 def chain_of(config: Config, *rounds: Round, **changes: Any) -> Chain:
     """A chain on macro 0 with an empty column table."""
     zero = np.zeros(config.cols, dtype=np.int32)
-    return Chain(**({"macro": 0, "rounds": rounds, "mult": zero, "add": zero} | changes))
+    plain: dict[str, Any] = {"macro": 0, "rounds": rounds, "mult": zero, "add": zero}
+    return Chain(**(plain | changes))
 
 
 def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool) -> Round:
@@ -163,7 +170,7 @@ def stimulus(config: Config, chain: Chain, rng: Rng, *, vectors: int) -> Stimulu
     """Random activations and partial sums over their whole range."""
     limit = 1 << config.psum_bits - 1
     wanted = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
-    inputs = [rng.integers(0, 1 << config.input_bits, (vectors, rnd.row_count)) for rnd in chain.rounds]
+    inputs: list[Ints] = [rng.integers(0, 1 << config.input_bits, (vectors, rnd.row_count)) for rnd in chain.rounds]
     return Stimulus(inputs=inputs, psums=rng.integers(-limit, limit, (vectors, wanted)) if wanted else None)
 
 
