@@ -299,6 +299,15 @@ def test_the_limits_themselves_are_allowed(saved: Path, tiny: Config) -> None:
     assert load_die(saved, tiny).strength[0, 0, 0] == 384
 
 
+@pytest.mark.parametrize("entry", ["config", "levels", "seed"])
+def test_a_header_that_lacks_an_entry_is_refused(entry: str, saved: Path, tiny: Config) -> None:
+    """Without its seed a varied die would pass for an ideal one, without its levels for any network's."""
+    header, tables = read_archive(saved, kind="die", remedy="")
+    del header[entry]
+    write_archive(saved, kind="die", header=header, arrays=tables)
+    assert entry in refusal(saved, tiny)
+
+
 def test_a_header_that_names_no_configuration_is_refused(saved: Path, tiny: Config) -> None:
     _, tables = read_archive(saved, kind="die", remedy="")
     write_archive(saved, kind="die", header={"seed": 5}, arrays=tables)

@@ -166,9 +166,12 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
         CorruptFile: missing, damaged, made for another configuration or other weights, or of the wrong shape or range.
     """
     header, tables = read_archive(path, kind="die", remedy=REMEDY)
-    if header.get("config") != config.digest():
+    missing = {"config", "levels", "seed"} - set(header)
+    if missing:
+        raise CorruptFile(f"{path} does not say its {', '.join(sorted(missing))}; {REMEDY}")
+    if header["config"] != config.digest():
         raise CorruptFile(f"{path} was made for another configuration than preset {config.name}; {REMEDY}")
-    if levels is not None and header.get("levels") != levels_digest(levels):
+    if levels is not None and header["levels"] != levels_digest(levels):
         raise CorruptFile(f"{path} was programmed with other weights than this network's; {REMEDY}")
     macros = max((1, *tables.get("strength", np.zeros(0)).shape[:1]))
     shapes = {
@@ -192,8 +195,8 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
         raise CorruptFile(f"{path}: word-line code 0 drives a cell; {REMEDY}")
     return Die(
         config_digest=header["config"],
-        levels_digest=header.get("levels", ""),
-        seed=header.get("seed"),
+        levels_digest=header["levels"],
+        seed=header["seed"],
         strength=tables["strength"],
         drive=tables["drive"],
         threshold=tables["threshold"],
