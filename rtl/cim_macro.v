@@ -5,7 +5,7 @@
 //   activations -> wl_dac -> [array, bit lines, hold] -> sar_adc -> shift_add -> requantize -> outputs
 //                     ^----------------- macro_ctrl: rounds -----------------^
 //
-// Golden twin : model/twinor/golden/macro.py
+// Golden twin : model/twinor/golden/cim_macro.py
 // Spec        : rtl/cim_macro.md
 // Latency     : see rtl/macro_ctrl.md; every stream moves a beat when valid and ready are high.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cocotb
 import numpy as np
 from cocotb.types import LogicArray
-from twinor.golden import sar_adc
+from twinor.golden import adc_frontend, sar_adc
 from twinor.rounds import step_code
 
 from tb.common import bench
@@ -58,7 +58,7 @@ class Frontend(bench.Bench):
     def columns(self, step: int) -> NDArray[np.int64]:
         """Column quantities, int64[cols]: half at or beside a threshold of their ADC, half anywhere in range."""
         cfg, rng = self.cfg, self.rng
-        adc = sar_adc.adc_of_column(cfg, np.arange(cfg.cols))
+        adc = adc_frontend.adc_of_column(cfg, np.arange(cfg.cols))
         trial = rng.integers(1, 1 << cfg.adc_bits, cfg.cols)
         beside = self.thresholds[adc, trial].astype(np.int64) * step + rng.integers(-1, 2, cfg.cols)
         top = 1 << cfg.current_bits

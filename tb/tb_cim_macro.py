@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bench of rtl/cim_macro.v in rtl/sim/macro_sim.v: random rounds, one die, any traffic; `golden.macro` is the model."""
+"""Bench of rtl/cim_macro.v in rtl/sim/macro_sim.v: random rounds, any traffic; `golden.cim_macro` is the model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cocotb
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.rounds import End, Start, pack
 
 from tb.common import bench
@@ -113,7 +113,7 @@ class Macro(bench.Bench):
         cfg = self.cfg
         inputs, psums = random_vectors(cfg, chain, self.rng, count=count)
         starts = any(rnd.start is Start.PSUM for rnd in chain.rounds)
-        traces = macro.run_chain(cfg, self.die, chain, inputs, psums if starts else None)
+        traces = cim_macro.run_chain(cfg, self.die, chain, inputs, psums if starts else None)
         for v in range(count):
             for x, trace in zip(inputs, traces, strict=True):
                 self._send_activations(x[v].tolist())

@@ -13,7 +13,7 @@ from small_networks import random_steps, small_images, tiled_network
 from twinor.config import replace
 from twinor.cosim.network import CosimResult, cosim
 from twinor.die import Die, ideal_die, sample_die
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.place import PlacedChain, PlacedLayer, Placement, place
 from twinor.run import chain_runner, forward
 from twinor.trace import Divergence, RoundTrace
@@ -56,9 +56,9 @@ class Case:
         traces: dict[tuple[str, str], list[RoundTrace]] = {}
 
         def run_chain(placed: PlacedLayer, c: PlacedChain, inputs: Any, psums: Ints | None) -> NDArray[np.int64]:
-            trace = macro.run_chain(self.config, self.die, c.chain, inputs, psums)
+            trace = cim_macro.run_chain(self.config, self.die, c.chain, inputs, psums)
             traces[placed.layer.name, c.tile] = trace
-            return macro.outputs(trace)
+            return cim_macro.outputs(trace)
 
         forward(self.network, self.placement, self.images, run_chain)
         return traces

@@ -1,15 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ADC front end: the bench of the behavioural hold, multiplexer, threshold table and comparator."""
+"""ADC front end: laws of the golden multiplexer and comparator, and the bench of the behavioural model."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from twinor.config import Config
-from twinor.die import ideal_die, sample_die
+from twinor.die import ideal_die, ideal_thresholds, sample_die
+from twinor.golden import adc_frontend
 
 from tb.common.configs import EXACT, NOR40, RAGGED, TINY, ids
 from tb.common.runner import run_bench
+
+
+@pytest.mark.fast
+def test_columns_share_adcs_round_robin() -> None:
+    assert adc_frontend.adc_of_column(NOR40, np.arange(10)).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT], ids=ids)
+def test_the_comparator_says_yes_from_the_threshold_upwards(config: Config) -> None:
+    table, unit = ideal_thresholds(config)[:1], 1 << 2 * config.frac_bits
+    trial = np.arange(1, 1 << config.adc_bits)[:, None]
+    for step in config.steps:
+        tie = (2 * (trial + config.code_min) - 1) * step * unit // 2  # half a step below the trial's code
+        assert adc_frontend.compare(tie, table, trial, step=step).all()
+        assert not adc_frontend.compare(tie - 1, table, trial, step=step).any()
 
 
 @pytest.mark.rtl

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from twinor.config import Config
 from twinor.cosim import files
 from twinor.die import ideal_die, sample_die
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.rounds import Chain, End, Start, pack
 from twinor.trace import MISSING, SEAMS, UNKNOWN, RoundTrace, first_divergence, mismatches
 
@@ -147,7 +147,7 @@ def test_logs_of_any_chain_read_back_as_its_trace(
     rng = np.random.default_rng(seed)
     chain = random_chain(config, rng)
     flow = stimulus(config, chain, rng, vectors=2)
-    golden = macro.run_chain(config, wild_die(config, rng), chain, flow.inputs, flow.psums)
+    golden = cim_macro.run_chain(config, wild_die(config, rng), chain, flow.inputs, flow.psums)
     prefix = tmp_path_factory.mktemp("logs") / "seam"
     write_logs(config, golden, prefix)
     found = files.read_traces(config, chain, prefix, vectors=2)
@@ -165,7 +165,7 @@ class Run:
         second = one_round(RAGGED, row_base=3, row_count=9, col_count=8, start=Start.LAST, end=End.RAW)
         self.chain: Chain = chain_of(RAGGED, first, second)
         inputs = stimulus(RAGGED, self.chain, rng, vectors=2).inputs
-        self.golden = macro.run_chain(RAGGED, wild_die(RAGGED, rng), self.chain, inputs)
+        self.golden = cim_macro.run_chain(RAGGED, wild_die(RAGGED, rng), self.chain, inputs)
         self.prefix = prefix
         write_logs(RAGGED, self.golden, prefix)
 
@@ -300,7 +300,7 @@ def test_negative_sums_and_outputs_of_the_full_width_survive(tmp_path: Path) -> 
     low, high = -(1 << NOR40.acc_bits - 1), (1 << NOR40.acc_bits - 1) - 1
     chain = chain_of(NOR40, one_round(NOR40, row_count=8, col_count=2))
     die = ideal_die(NOR40, np.zeros((1, 256, 128), dtype=np.uint8))
-    golden = macro.run_chain(NOR40, die, chain, [np.zeros((1, 8), dtype=int)])[0]
+    golden = cim_macro.run_chain(NOR40, die, chain, [np.zeros((1, 8), dtype=int)])[0]
     ends = np.array([[low, high]])
     extreme = changed(golden, partial_sums=np.stack([ends] * 2, axis=1), outputs=ends, codes=golden.codes - 128)
     write_logs(NOR40, [extreme], tmp_path / "seam")

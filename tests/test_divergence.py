@@ -22,7 +22,7 @@ from twinor.config import replace
 from twinor.cosim import icarus
 from twinor.cosim.chain import Job, check
 from twinor.cosim.reproducer import load_job, replay, write_reproducer
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.params import RTL
 from twinor.place import PlacedChain
 from twinor.rounds import End, Start, passes
@@ -69,7 +69,7 @@ def test_one_wrong_value_is_told_with_its_place_and_time(seam: str, tmp_path: Pa
     rng = np.random.default_rng(4)
     job, fault = faulty_job(rng), FAULTS[seam]
     model = icarus.build(FAULTY, rtl=fault.plant(tmp_path))
-    golden = macro.run_chain(FAULTY, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(FAULTY, job.die, job.chain, job.inputs, job.psums)
     lane = 1 if fault.kind == "code" else 0
     events = [
         (n, (v, r, p, column + lane))
@@ -283,7 +283,7 @@ def test_a_round_alone_takes_its_own_partial_sums(rng: Rng, tmp_path: Path) -> N
     psums = rng.integers(-100, 100, (2, 7))
     psums[1, 4] = 400  # of column 1 of the second round, out of reach of any other column
     job = Job(config=config, die=wild_die(config, rng), chain=chain, inputs=flow.inputs, psums=psums)
-    golden = macro.run_chain(config, job.die, chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(config, job.die, chain, job.inputs, job.psums)
     value = int(golden[1].outputs[1, 1])
     assert sum(np.count_nonzero(trace.outputs == value) for trace in golden) == 1
     rtl = mutated(tmp_path, "requantize.v", "raw_q ? acc :", f"$signed(acc) == {value} ? 77 : raw_q ? acc :")

@@ -23,7 +23,7 @@ from twinor import fast
 from twinor.config import Config
 from twinor.die import Die, ideal_die, sample_die
 from twinor.errors import PlacementError
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.rounds import Chain, End, Start, passes
 
 from tb.common.configs import EXACT, NOR40, RAGGED, SLICED, TINY, TWOS, ids
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.fast
 
 
 def assert_equal(config: Config, die: Die, chain: Chain, flow: Stimulus) -> None:
-    golden = macro.outputs(macro.run_chain(config, die, chain, flow.inputs, flow.psums))
+    golden = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
     other = fast.Engine(config, die).run_chain(chain, flow.inputs, flow.psums)
     assert other.dtype == np.int64 and other.shape == golden.shape
     assert np.array_equal(golden, other)
@@ -171,7 +171,7 @@ def test_both_engines_refuse_alike(name: str) -> None:
     die = ideal_die(TINY, np.ones((1, 8, 8), dtype=np.uint8))
     chain = chain_of(TINY, one_round(TINY, start=Start.PSUM, end=End.RAW))
     said = []
-    for run in (lambda *a: macro.run_chain(TINY, die, *a), fast.Engine(TINY, die).run_chain):
+    for run in (lambda *a: cim_macro.run_chain(TINY, die, *a), fast.Engine(TINY, die).run_chain):
         with pytest.raises(ValueError, match=r"activations|partial sums") as caught:
             run(chain, *BAD[name])
         said.append(str(caught.value))

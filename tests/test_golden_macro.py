@@ -27,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twinor.config import Config, replace
 from twinor.die import Die, ideal_die, sample_die
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.rounds import Chain, End, Round, Start
 from twinor.trace import RoundTrace
 
@@ -103,7 +103,7 @@ def test_a_chain_does_what_the_design_page_says(config: Config, seed: int, varie
         die.threshold.sort(axis=2)  # where the count defines the code; else the path does
     chain = random_chain(config, rng, macros=2)
     flow = stimulus(config, chain, rng, vectors=2)
-    traces = macro.run_chain(config, die, chain, flow.inputs, flow.psums)
+    traces = cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums)
     for vector in range(2):
         assert [t.outputs[vector].tolist() for t in traces] == plain_chain(config, die, chain, flow, vector)
 
@@ -117,7 +117,7 @@ def test_an_ideal_code_is_the_quantity_over_the_step_rounded_half_up_and_clipped
     flow = stimulus(config, chain, rng, vectors=3)
     die = programmed(config, weights)
     unit = 4**config.frac_bits
-    for trace in macro.run_chain(config, die, chain, flow.inputs, flow.psums):
+    for trace in cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums):
         outside = 0
         for at, p in enumerate(trace.passes):
             step = trace.rnd.steps[p.x_slice][p.w_slice]
@@ -139,7 +139,7 @@ def assert_exact(config: Config, rng: np.random.Generator, *, vectors: int) -> N
     chain = chain_of(config, one_round(config))
     x = rng.integers(0, 1 << config.input_bits, (vectors, config.rows))
     x[0], x[1] = (1 << config.input_bits) - 1, 0
-    trace = macro.run_chain(config, programmed(config, weights), chain, [x])[0]
+    trace = cim_macro.run_chain(config, programmed(config, weights), chain, [x])[0]
     assert np.array_equal(trace.partial_sums[:, -1], x @ weights)
     assert np.array_equal(trace.outputs, x @ weights) and trace.clipped == 0
 
@@ -148,7 +148,7 @@ def assert_exact(config: Config, rng: np.random.Generator, *, vectors: int) -> N
 def test_the_exact_preset_holds_the_largest_column_of_all(low: bool) -> None:
     weights = np.full((256, 64), EXACT.weight_min if low else EXACT.weight_max)
     chain = chain_of(EXACT, one_round(EXACT))
-    trace = macro.run_chain(EXACT, programmed(EXACT, weights), chain, [np.full((1, 256), 15)])[0]
+    trace = cim_macro.run_chain(EXACT, programmed(EXACT, weights), chain, [np.full((1, 256), 15)])[0]
     assert (trace.outputs == 256 * 15 * (-8 if low else 7)).all()
     assert trace.codes.max() == (0 if low else 240)
 
@@ -175,7 +175,7 @@ def test_the_full_steps_never_clip(config: Config, rng: np.random.Generator) -> 
     steps = ((config.steps[-1],) * config.w_slices,) * config.x_slices
     x = np.full((1, config.rows), (1 << config.input_bits) - 1)
     chain = chain_of(config, one_round(config, steps=steps))
-    trace = macro.run_chain(config, programmed(config, weights), chain, [x])[0]
+    trace = cim_macro.run_chain(config, programmed(config, weights), chain, [x])[0]
     assert trace.clipped == 0
     slices = sum(
         2 ** (i * config.dac_bits + j * config.cell_bits)
@@ -215,7 +215,7 @@ def test_no_chain_overflows_the_accumulators(config: Config) -> None:
     for on in patterns:
         for start in (-psum, psum - 1):
             psums = np.full((1, config.cols), start)
-            traces = macro.run_chain(config, extreme_die(config, on), chain, [x] * len(chain.rounds), psums)
+            traces = cim_macro.run_chain(config, extreme_die(config, on), chain, [x] * len(chain.rounds), psums)
             seen += [int(f(t.partial_sums)) for t in traces for f in (np.min, np.max)]
     assert -limit <= min(seen) and max(seen) < limit
     if config.bipolar:  # the bound is reached, so that no bit is wasted by it
@@ -229,7 +229,7 @@ def run_random(config: Config, seed: int, *, vectors: int) -> tuple[Chain, Stimu
     rng = np.random.default_rng(seed)
     chain, die = random_chain(config, rng), wild_die(config, rng)
     flow = stimulus(config, chain, rng, vectors=vectors)
-    return chain, flow, die, macro.run_chain(config, die, chain, flow.inputs, flow.psums)
+    return chain, flow, die, cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums)
 
 
 @given(configs(), seeds, st.integers(1, 3))
@@ -277,7 +277,7 @@ def test_vectors_do_not_see_each_other(config: Config, seed: int) -> None:
     chain, flow, die, traces = run_random(config, seed, vectors=3)
     for v in range(3):
         psums = None if flow.psums is None else flow.psums[v : v + 1]
-        alone = macro.run_chain(config, die, chain, [x[v : v + 1] for x in flow.inputs], psums)
+        alone = cim_macro.run_chain(config, die, chain, [x[v : v + 1] for x in flow.inputs], psums)
         for a, t in zip(alone, traces, strict=True):
             for seam in ("word_lines", "trials", "codes", "partial_sums", "outputs"):
                 assert np.array_equal(getattr(a, seam)[0], getattr(t, seam)[v])
@@ -293,8 +293,8 @@ def test_running_changes_nothing_it_was_given(config: Config, seed: int) -> None
     given_arrays += [] if flow.psums is None else [flow.psums]
     for array in given_arrays:
         array.setflags(write=False)
-    first = macro.outputs(macro.run_chain(config, die, chain, flow.inputs, flow.psums))
-    again = macro.outputs(macro.run_chain(config, die, chain, flow.inputs, flow.psums))
+    first = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
+    again = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
     assert np.array_equal(first, again) and first.dtype == np.int64
 
 
@@ -304,7 +304,7 @@ def test_clipped_conversions_are_counted() -> None:
     chain = chain_of(TINY, one_round(TINY))
     x = np.array([[3, 3, 1, 0, 3, 3, 3, 3]])
     # two groups and two slices of three columns: 9 and 6, then 12 and 12 against codes to 7
-    assert macro.run_chain(TINY, programmed(TINY, weights), chain, [x])[0].clipped == 3 * 3
+    assert cim_macro.run_chain(TINY, programmed(TINY, weights), chain, [x])[0].clipped == 3 * 3
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.uint64])
@@ -312,14 +312,16 @@ def test_inputs_may_come_in_any_integer_type(dtype: type[np.integer]) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 16, (3, 256))
     chain, die = chain_of(NOR40, one_round(NOR40)), programmed(NOR40, random_weights(NOR40, rng, 256, 64))
-    wide = macro.outputs(macro.run_chain(NOR40, die, chain, [x]))
-    assert np.array_equal(macro.outputs(macro.run_chain(NOR40, die, chain, [x.astype(dtype)])), wide)
+    wide = cim_macro.outputs(cim_macro.run_chain(NOR40, die, chain, [x]))
+    assert np.array_equal(cim_macro.outputs(cim_macro.run_chain(NOR40, die, chain, [x.astype(dtype)])), wide)
 
 
 def test_no_vectors_give_no_outputs() -> None:
     chain = chain_of(TINY, one_round(TINY))
-    trace = macro.run_chain(TINY, programmed(TINY, np.zeros((8, 4), dtype=int)), chain, [np.zeros((0, 8), dtype=int)])
-    assert macro.outputs(trace).shape == (0, 4)
+    trace = cim_macro.run_chain(
+        TINY, programmed(TINY, np.zeros((8, 4), dtype=int)), chain, [np.zeros((0, 8), dtype=int)]
+    )
+    assert cim_macro.outputs(trace).shape == (0, 4)
 
 
 # What the core imports //
@@ -337,7 +339,7 @@ class Refuse(MetaPathFinder):
 
 sys.meta_path.insert(0, Refuse())
 import numpy as np
-import twinor.die, twinor.golden.macro, twinor.place, twinor.rounds, twinor.run, twinor.store, twinor.trace
+import twinor.die, twinor.golden.cim_macro, twinor.place, twinor.rounds, twinor.run, twinor.store, twinor.trace
 import twinor.cosim.chain, twinor.cosim.files, twinor.params
 from twinor.config import load
 from twinor.network import IntegerNetwork, Linear, Requant

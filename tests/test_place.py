@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twinor.config import Config, replace
 from twinor.die import ideal_die
 from twinor.errors import PlacementError, UnsupportedLayer
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.network import Conv2d, Flatten, IntegerNetwork, Layer, Linear, MaxPool2d, Requant
 from twinor.place import PlacedLayer, Placement, full_steps, place, weight_matrix
 from twinor.rounds import End, Start, validate
@@ -362,5 +362,5 @@ def test_the_tallest_layer_that_is_placed_streams_its_partial_sums_whatever_the_
         for c in placement.layers["fc"].chains:
             inputs = [x[:, top:bottom] for top, bottom in c.rows]
             psums = None if c.psum_from is None else raw[c.psum_from]
-            raw.append(macro.outputs(macro.run_chain(config, die, c.chain, inputs, psums)))
+            raw.append(cim_macro.outputs(cim_macro.run_chain(config, die, c.chain, inputs, psums)))
         assert len(raw) > 1  # partial sums did stream

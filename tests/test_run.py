@@ -11,7 +11,7 @@ from twinor import fast
 from twinor.config import Config, replace
 from twinor.die import ideal_die, sample_die
 from twinor.errors import TwinorError
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.network import Conv2d, IntegerNetwork, Linear, MaxPool2d
 from twinor.place import place
 from twinor.run import chain_runner, forward, im2col, max_pool
@@ -90,8 +90,8 @@ def test_every_accumulator_of_a_lossless_macro_is_the_exact_dot_product(rng: np.
     raw: list[Ints] = []
     for c in layer.chains:
         psums = None if c.psum_from is None else raw[c.psum_from]
-        traces = macro.run_chain(SMALL_EXACT, die, c.chain, [x[:, a:b] for a, b in c.rows], psums)
-        raw.append(macro.outputs(traces))
+        traces = cim_macro.run_chain(SMALL_EXACT, die, c.chain, [x[:, a:b] for a, b in c.rows], psums)
+        raw.append(cim_macro.outputs(traces))
         for trace, (_, bottom) in zip(traces, c.rows, strict=True):
             exact = x[:, :bottom] @ layer.layer.weight.T[:bottom, c.cols[0] : c.cols[1]].astype(np.int64)
             assert np.array_equal(trace.partial_sums[:, -1], exact) and trace.clipped == 0
@@ -165,8 +165,8 @@ def test_max_pool_is_torchs(seed: int, kernel: tuple[int, int], stride: tuple[in
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_engine_is_the_one_that_was_asked_for(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    golden, engine = macro.run_chain, fast.Engine.run_chain
-    monkeypatch.setattr(macro, "run_chain", lambda *a: asked.append("golden") or golden(*a))
+    golden, engine = cim_macro.run_chain, fast.Engine.run_chain
+    monkeypatch.setattr(cim_macro, "run_chain", lambda *a: asked.append("golden") or golden(*a))
     monkeypatch.setattr(fast.Engine, "run_chain", lambda *a: asked.append("fast") or engine(*a))
     network = small_network(np.random.default_rng(0))
     run(NOR40, network, np.zeros((1, 2, 7, 17), dtype=np.int64), backend)

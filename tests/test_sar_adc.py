@@ -60,11 +60,6 @@ def test_the_path_decides_if_the_table_is_not_monotone() -> None:
     assert codes.tolist() == [[3]] and trials.tolist() == [[[8, 12, 10, 11]]]
 
 
-@pytest.mark.fast
-def test_columns_share_adcs_round_robin() -> None:
-    assert sar_adc.adc_of_column(NOR40, np.arange(10)).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]
-
-
 @pytest.mark.rtl
 @pytest.mark.parametrize("config", [TINY, NOR40, EXACT, SLICED], ids=ids)
 def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:

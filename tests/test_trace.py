@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from builders import chain_of, one_round, stimulus, wild_die
 from twinor.errors import TwinorError
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.rounds import End, Pass, Start
 from twinor.trace import (
     MISSING,
@@ -48,7 +48,7 @@ def traces() -> list[RoundTrace]:
     )
     chain = chain_of(RAGGED, *rounds)
     flow = stimulus(RAGGED, chain, rng, vectors=VECTORS)
-    return macro.run_chain(RAGGED, wild_die(RAGGED, rng), chain, flow.inputs)
+    return cim_macro.run_chain(RAGGED, wild_die(RAGGED, rng), chain, flow.inputs)
 
 
 def damaged(traces: list[RoundTrace], *faults: tuple[int, str, tuple[int, ...], int | None]) -> list[RoundTrace]:

@@ -69,7 +69,7 @@ class Engine:
     def run_chain(
         self, chain: Chain, inputs: Sequence[NDArray[np.integer]], psums: NDArray[np.integer] | None = None
     ) -> NDArray[np.int64]:
-        """What leaves the macro, int64[vectors, columns]; arguments as `golden.macro.run_chain`."""
+        """What leaves the macro, int64[vectors, columns]; arguments as `golden.cim_macro.run_chain`."""
         check_streams(self.config, chain, inputs, psums, macros=len(self.die.strength))
         acc, leaving, taken = torch.zeros(0), [], 0
         for rnd, x in zip(chain.rounds, inputs, strict=True):

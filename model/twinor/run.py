@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from twinor.errors import SimulatorError, TwinorError
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
 from twinor.trace import MISSING
 
@@ -71,7 +71,7 @@ def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
     if backend not in BACKENDS:
         raise TwinorError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "golden":
-        return lambda _, c, inputs, psums: macro.outputs(macro.run_chain(config, die, c.chain, inputs, psums))
+        return lambda _, c, inputs, psums: cim_macro.outputs(cim_macro.run_chain(config, die, c.chain, inputs, psums))
     if backend == "fast":
         from twinor.fast import Engine  # torch and Icarus are needed only by the engines that use them
 
@@ -86,7 +86,7 @@ def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
         _: PlacedLayer, c: PlacedChain, inputs: Inputs, psums: NDArray[np.integer] | None
     ) -> NDArray[np.int64]:
         job = Job(config=config, die=die, chain=c.chain, inputs=inputs, psums=psums)
-        y = macro.outputs(simulate(job, model).traces)
+        y = cim_macro.outputs(simulate(job, model).traces)
         if np.any(y <= MISSING):
             raise SimulatorError(f"tile {c.tile}: the Verilog drove X, or nothing; `twinor cosim` finds where")
         return y

@@ -4,7 +4,7 @@
 //
 //   cmp[a] = sample[a] >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
 //
-// Golden twin : model/twinor/golden/sar_adc.py
+// Golden twin : model/twinor/golden/adc_frontend.py
 // Spec        : rtl/sim/adc_frontend.md
 // Memory      : +thresholds=FILE, $readmemh; word a * 2**ADC_BITS + trial, 64-bit two's complement.
 

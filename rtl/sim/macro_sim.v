@@ -2,7 +2,7 @@
 //
 // The whole macro for simulation: cim_macro and its behavioural analog half.
 //
-// Golden twin : model/twinor/golden/macro.py
+// Golden twin : model/twinor/golden/cim_macro.py
 // Spec        : rtl/sim/macro_sim.md
 
 `default_nettype none

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from twinor.cosim import files, icarus
 from twinor.errors import SimulatorError
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.rounds import End
 from twinor.trace import Divergence, RoundTrace, first_divergence
 
@@ -138,7 +138,7 @@ def check(job: Job, model: Path, *, timeout: float = 300, die_files: Path | None
         Divergence: at the first value that differs.
         SimulatorError: as `simulate`.
     """
-    golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
     rtl = simulate(job, model, timeout=timeout, die_files=die_files)
     compare(job, golden, rtl)
     return Checked(golden=golden, rtl=rtl.traces)

@@ -17,7 +17,7 @@ from twinor.cosim import icarus
 from twinor.cosim.chain import Checked, Job, check, chunks
 from twinor.cosim.reproducer import write_reproducer
 from twinor.golden import macro_ctrl
-from twinor.golden.macro import outputs
+from twinor.golden.cim_macro import outputs
 from twinor.network import Conv2d, Linear
 from twinor.params import RTL
 from twinor.run import chain_runner, check_images, forward, run_layer

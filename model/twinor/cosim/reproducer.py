@@ -16,7 +16,7 @@ from twinor.cosim import icarus
 from twinor.cosim.chain import Job, check, compare, simulate
 from twinor.die import TABLES, Die
 from twinor.errors import CorruptFile, SimulatorError
-from twinor.golden import macro
+from twinor.golden import cim_macro
 from twinor.params import RTL
 from twinor.rounds import Chain, End, Start, pack, unpack
 from twinor.store import read_archive, write_archive
@@ -65,7 +65,7 @@ def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = R
 def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
     """One round and one vector if that still diverges, else all vectors up to the first that does."""
     model = icarus.build(job.config, rtl=rtl)
-    golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
     first = _divergence(job, model, timeout)
     if first is None:
         return job
@@ -168,5 +168,5 @@ def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeou
     """
     job, recorded = load_job(folder)
     model = icarus.build(job.config, rtl=rtl or recorded)
-    golden = macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
     compare(job, golden, simulate(job, model, timeout=timeout, folder=folder, waves=waves))

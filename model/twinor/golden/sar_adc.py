@@ -5,7 +5,7 @@
     code  = result - 2**(adc_bits - 1) for a signed conversion, else result
 
 For a monotone table this is `#{c : q >= threshold[c] * step}`; with mismatch it is the path that counts.
-Verilog twins: rtl/sar_adc.v (search), rtl/sim/adc_frontend.v (hold, table, comparator)
+Verilog twin: rtl/sar_adc.v; the comparator is golden/adc_frontend.py
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twinor.golden.adc_frontend import compare
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twinor.config import Config
 
-__all__ = ["adc_of_column", "clipped", "convert"]
-
-
-def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Which ADC converts an output column."""
-    return columns % config.n_adcs
+__all__ = ["clipped", "convert"]
 
 
 def convert(
@@ -49,14 +46,12 @@ def convert(
         >>> codes.tolist(), trials.tolist()
         ([2], [[8, 12, 10, 11]])
     """
-    columns = np.arange(q.shape[-1])
     result = np.zeros(q.shape, dtype=np.int64)
     trials = np.empty((*q.shape, config.adc_bits), dtype=np.uint16)
     for n, bit in enumerate(reversed(range(config.adc_bits))):
         trial = result | 1 << bit
         trials[..., n] = trial
-        keep = q >= thresholds[columns, trial].astype(np.int64) * step
-        result = np.where(keep, trial, result)
+        result = np.where(compare(q, thresholds, trial, step=step), trial, result)
     return (result + config.code_min).astype(np.int16), trials
 
 

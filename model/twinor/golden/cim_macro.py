@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.golden import bitline, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
+from twinor.golden import adc_frontend, bitline, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
 from twinor.golden.requantize import requantize
 from twinor.rounds import End, Start, check_streams, passes
 from twinor.trace import RoundTrace
@@ -132,7 +132,7 @@ def _columns(
     columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
     current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
     q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
-    return q, die.threshold[macro][sar_adc.adc_of_column(config, columns)]
+    return q, die.threshold[macro][adc_frontend.adc_of_column(config, columns)]
 
 
 def _last_flags(rnd: Round, *, last: bool, vectors: int) -> NDArray[np.uint8]:

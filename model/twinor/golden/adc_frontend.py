@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ADC front end: the column multiplexer, and the comparator of every ADC with its threshold table.
+
+    column c  ->  ADC c mod n_adcs at multiplexer position c div n_adcs
+    cmp = q >= threshold[adc, trial] * step
+
+Verilog twin: rtl/sim/adc_frontend.v
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from twinor.config import Config
+
+__all__ = ["adc_of_column", "compare"]
+
+
+def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Which ADC converts an output column.
+
+    Example:
+        >>> from twinor.config import load
+        >>> adc_of_column(load("nor40_int4"), np.array([0, 7, 8, 9]))
+        array([0, 7, 0, 1])
+    """
+    return columns % config.n_adcs
+
+
+def compare(
+    q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: NDArray[np.int64], *, step: int
+) -> NDArray[np.bool_]:
+    """What the comparators answer to one trial each.
+
+    Args:
+        q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
+        thresholds: int32[columns, 2**adc_bits], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
+        trial: int64[..., columns], the codes under trial.
+        step: array units per LSB.
+
+    Returns:
+        bool[..., columns]: the column quantity reaches the threshold.
+
+    Example:
+        >>> table = np.array([[-100, 5, 15]])
+        >>> compare(np.array([[30], [29]]), table, np.array([[2], [2]]), step=2).tolist()
+        [[True], [False]]
+    """
+    columns = np.arange(q.shape[-1])
+    answer: NDArray[np.bool_] = q >= thresholds[columns, trial].astype(np.int64) * step
+    return answer
