@@ -55,8 +55,9 @@ def run_bench(
     die: Die | None = None,
     seed: int = 1,
     tests: str | None = None,
+    module: str | None = None,
 ) -> None:
-    """Build `block` for a configuration and run `tb/tb_<block>.py`.
+    """Build `block` for a configuration and run `tb/tb_<block>.py`, or another module of cocotb tests.
 
     Args:
         block: name of the block.
@@ -66,6 +67,7 @@ def run_bench(
         die: the die of the behavioural array, for blocks that have one; its macro 0 is used.
         seed: of the bench's stimulus; the environment's TWINOR_SEED wins.
         tests: only the cocotb tests whose names match this regular expression.
+        module: the cocotb tests, importable; `tb.tb_<block>` if None.
 
     Raises:
         ValueError: the bench reads a die and `die` is None.
@@ -93,7 +95,7 @@ def run_bench(
     results = workdir / "results.xml"
     with suppress(SystemExit, RuntimeError):  # what happened is read from the results file
         runner.test(
-            test_module=f"tb.tb_{block}",
+            test_module=module or f"tb.tb_{block}",
             hdl_toplevel=top_of(block),
             build_dir=workdir,
             test_dir=workdir,
