@@ -88,7 +88,7 @@ class Engine:
         config = self.config
         for p in passes(config, rnd):
             step = rnd.steps[p.x_slice][p.w_slice]
-            code = self._convert(macro, rnd, self.column_quantity(macro, rnd, x, p), step)
+            code = self.convert(macro, rnd, self.column_quantity(macro, rnd, x, p), step)
             weight = step << (p.x_slice * config.dac_bits + p.w_slice * config.cell_bits)
             negative = config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1
             acc = acc + code * (-weight if negative else weight)
@@ -119,8 +119,11 @@ class Engine:
         product = drive.to(dtype) @ torch.from_numpy(cells).to(dtype)
         return product.to(torch.int64) * (self.strength_unit * self.drive_unit)
 
-    def _convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
-        """The same bit-by-bit search as golden: it also holds for tables that mismatch made non-monotone."""
+    def convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
+        """ADC codes of column quantities, int64[vectors, columns]; the same bit-by-bit search as golden.
+
+        So it also holds for tables that mismatch made non-monotone.
+        """
         config = self.config
         columns = torch.arange(rnd.col_base, rnd.col_base + rnd.col_count)
         table = torch.from_numpy(self.die.threshold[macro].astype(np.int64)).mul(step).reshape(-1)

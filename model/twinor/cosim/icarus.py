@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["BUILD", "build", "run", "sources", "tail"]
+__all__ = ["BUILD", "build", "digest", "run", "sources", "tail", "version"]
 
 BUILD = Path(os.environ.get("TWINOR_BUILD", RTL.parent / "build")).resolve()
 """Where compiled models and runs go."""
@@ -38,6 +39,33 @@ def sources(rtl: Path = RTL) -> list[Path]:
     if missing:
         raise SimulatorError(f"Verilog sources are missing: {', '.join(missing)}; run from a full checkout of twinor")
     return files
+
+
+def digest(rtl: Path = RTL) -> str:
+    """SHA-256 over names and contents of every module of a folder of Verilog, 64 hexadecimal digits.
+
+    The harness is not a part of it, and parameter values are not: `Config.digest()` has those.
+
+    Raises:
+        SimulatorError: a source is missing.
+
+    Example:
+        >>> len(digest())
+        64
+    """
+    total = hashlib.sha256()
+    for path in sorted(set(sources(rtl)) - {HARNESS}, key=lambda path: path.relative_to(rtl).as_posix()):
+        total.update(path.relative_to(rtl).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def version() -> str:
+    """Version of Icarus Verilog, `11.0 (stable)`, or `not installed`."""
+    if shutil.which("iverilog") is None:
+        return "not installed"
+    said = subprocess.run(["iverilog", "-V"], check=False, capture_output=True, text=True, timeout=60).stdout
+    found = re.match(r"Icarus Verilog version (\S+(?: \(\w+\))?)", said)
+    return found.group(1) if found else "unknown"
 
 
 def build(config: Config, *, rtl: Path = RTL, folder: Path = BUILD) -> Path:
