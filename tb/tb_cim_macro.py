@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.golden import cim_macro
-from twinor.rounds import End, Start, pack
+from twinor.rounds import End, Start
 
 from tb.common import bench
+from tb.common.beats import activation_beats, chain_words
 from tb.common.checker import Checker
 from tb.common.stimulus import random_chain, random_vectors
 from tb.common.stream import StreamSink, StreamSource, never, pauses
-from tb.common.values import pack as pack_words
 from tb.common.values import signed, to_int, unpack
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ class Macro(bench.Bench):
         """Reset; nothing is expected yet."""
         self.checks.update({name: Checker(name) for name in SEAMS})
         self.outs.clear()
-        names = ("round_addr_i", "round_data_i", "in_data_i", "psum_data_i")
-        await self.reset(**dict.fromkeys(names, 0))
+        await self.reset()
 
     def traffic(self, idle: float, busy: float) -> None:
         """Shares of cycles in which sources offer nothing and the sink takes nothing."""
@@ -105,8 +104,8 @@ class Macro(bench.Bench):
         return len(self.outs) == count and bool(self.read("out_valid_o"))
 
     def send_words(self, chain: Chain) -> None:
-        """Offer the column table and the round words."""
-        self.words.send({"addr_i": a, "data_i": d} for a, d in pack(self.cfg, chain).tolist())
+        """Offer the column table, as far as it is read, and the round words."""
+        self.words.send(chain_words(self.cfg, chain))
 
     def send_vectors(self, chain: Chain, count: int) -> list[RoundTrace]:
         """Offer activations and partial sums, expect what golden says; returns its trace."""
@@ -116,16 +115,10 @@ class Macro(bench.Bench):
         traces = cim_macro.run_chain(cfg, self.die, chain, inputs, psums if starts else None)
         for v in range(count):
             for x, trace in zip(inputs, traces, strict=True):
-                self._send_activations(x[v].tolist())
+                self.beats.send(activation_beats(cfg, x[v].tolist()))
                 self._expect(trace, v)
         self.psums.send({"data_i": int(p) & ((1 << cfg.psum_bits) - 1)} for p in psums.reshape(-1))
         return traces
-
-    def _send_activations(self, x: list[int]) -> None:
-        """Beats of one round; lanes beyond its rows hold garbage."""
-        lanes, bits = self.cfg.in_lanes, self.cfg.input_bits
-        x += self.rng.integers(0, 1 << bits, -len(x) % lanes).tolist()
-        self.beats.send({"data_i": pack_words(x[n : n + lanes], bits)} for n in range(0, len(x), lanes))
 
     def _expect(self, trace: RoundTrace, v: int) -> None:
         columns = range(0, trace.rnd.col_count + self.cfg.n_adcs, self.cfg.n_adcs)

@@ -12,7 +12,7 @@ from twinor.config import Config
 from twinor.params import RTL
 from twinor.rounds import End, Start, validate
 
-from tb.common import checker, stimulus, values
+from tb.common import beats, checker, stimulus, values
 from tb.common.checker import Checker, CheckFailed
 from tb.common.configs import EXACT, NOR40, RAGGED, SLICED, TINY, ids
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
@@ -28,7 +28,7 @@ class Signal:
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("module", [checker, stimulus, values], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [beats, checker, stimulus, values], ids=lambda m: m.__name__)
 def test_examples_run(module: object) -> None:
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)  # type: ignore[arg-type]
     assert result.attempted and not result.failed

@@ -7,12 +7,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from tb.common.bench import Agent, now
-from tb.common.values import to_int
+from tb.common.values import to_int, unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import numpy as np
+
+    from tb.common.values import Bits
 
 __all__ = ["StreamSink", "StreamSource", "never", "pauses"]
 
@@ -31,24 +33,24 @@ def pauses(rng: np.random.Generator, share: float) -> Iterator[bool]:
 
 
 class StreamSource(Agent):
-    """Offers beats in order; a beat once offered stays until it is taken; between beats fields are garbage.
+    """Offers beats in order; a beat once offered stays until it is taken; between beats fields are X.
 
-    A beat is a dictionary of fields: `{"data_i": 5}` drives `<prefix>_data_i`.
+    A beat is a dictionary of fields: `{"data_i": 5}` drives `<prefix>_data_i`; bits that must not count may be X.
     """
 
     def __init__(self, dut: Any, prefix: str, fields: dict[str, int], *, idle: Iterator[bool] | None = None) -> None:
         """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width."""
         self._valid, self._ready = getattr(dut, f"{prefix}_valid_i"), getattr(dut, f"{prefix}_ready_o")
         self._fields = {name: getattr(dut, f"{prefix}_{name}") for name in fields}
-        self._junk = {name: (1 << width) - 1 for name, width in fields.items()}
+        self._junk = {name: unknown(width) for name, width in fields.items()}
         self.idle = idle or never()
         self.sent = 0
-        self._beats: deque[dict[str, int]] = deque()
+        self._beats: deque[Mapping[str, Bits]] = deque()
         self._offered = False
-        self._dirty = False
+        self._dirty = True
         self._valid.value = 0
 
-    def send(self, beats: Iterable[dict[str, int]]) -> None:
+    def send(self, beats: Iterable[Mapping[str, Bits]]) -> None:
         """Queue beats."""
         self._beats.extend(beats)
 
@@ -60,7 +62,7 @@ class StreamSource(Agent):
     def reset(self) -> None:
         """Drop all beats and offer nothing."""
         self._beats.clear()
-        self._offered = False
+        self._offered, self._dirty = False, True
         self._valid.value = 0
 
     def drive(self) -> None:

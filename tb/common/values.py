@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from cocotb.types import LogicArray
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["UnknownValue", "has_unknown", "pack", "signed", "to_int", "unpack"]
+__all__ = ["Bits", "UnknownValue", "has_unknown", "pack", "partly", "signed", "to_int", "unknown", "unpack"]
+
+Bits = int | LogicArray
+"""What a bench drives: a number, or bits of which some are X."""
 
 
 class UnknownValue(AssertionError):
@@ -70,3 +75,24 @@ def unpack(vector: int, width: int, count: int) -> list[int]:
     """
     mask = (1 << width) - 1
     return [vector >> n * width & mask for n in range(count)]
+
+
+def unknown(width: int) -> LogicArray:
+    """X in every bit.
+
+    Example:
+        >>> str(unknown(3))
+        'XXX'
+    """
+    return LogicArray("X" * width)
+
+
+def partly(value: int, width: int, known: int) -> LogicArray:
+    """A value of which only the bits of the mask `known` count; the others are X.
+
+    Example:
+        >>> str(partly(0b1010, 4, 0b0011))
+        'XX10'
+    """
+    bits = (str(value >> n & 1) if known >> n & 1 else "X" for n in reversed(range(width)))
+    return LogicArray("".join(bits))

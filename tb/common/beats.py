@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host sends, with X in every bit that the macro must not look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twinor.config import MULT_BITS
+from twinor.rounds import ROUND_STRIDE, TABLE_ADDR, End, pack
+
+from tb.common.values import pack as pack_words
+from tb.common.values import partly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from twinor.config import Config
+    from twinor.rounds import Chain, Round
+
+    from tb.common.values import Bits
+
+__all__ = ["activation_beats", "chain_words", "table_columns"]
+
+FLAGS, SHIFT = 0x1FFF, 0x1F0000
+"""Bits of word 2 that count in every round, and in one whose outputs are requantized."""
+
+
+def activation_beats(config: Config, x: Sequence[int]) -> Iterator[dict[str, Bits]]:
+    """Beats of one vector, `in_lanes` activations each; lanes beyond the vector are X.
+
+    Example:
+        >>> from twinor.config import load
+        >>> [str(beat["data_i"]) for beat in activation_beats(load("tiny"), [3, 1, 2])]
+        ['0111', 'XX10']
+    """
+    lanes, bits = config.in_lanes, config.input_bits
+    for n in range(0, len(x), lanes):
+        some = x[n : n + lanes]
+        yield {"data_i": partly(pack_words(some, bits), lanes * bits, (1 << len(some) * bits) - 1)}
+
+
+def table_columns(chain: Chain) -> int:
+    """Columns of the column table that the chain's requantizing rounds read."""
+    return max((rnd.col_count for rnd in chain.rounds if rnd.end is End.REQUANT), default=0)
+
+
+def chain_words(config: Config, chain: Chain) -> Iterator[dict[str, Bits]]:
+    """Words in the order of `rounds.pack`: the table's columns that are read, then the rounds.
+
+    Example:
+        >>> import numpy as np
+        >>> from twinor.config import load
+        >>> from twinor.rounds import Chain, Round
+        >>> none = np.zeros(4, dtype=np.int32)
+        >>> rnd = Round(row_base=0, row_count=8, col_base=0, col_count=4, steps=((2,),))
+        >>> words = chain_words(load("tiny"), Chain(macro=0, rounds=(rnd,), mult=none, add=none))
+        >>> [str(word["data_i"])[-16:] for word in words][2:]
+        ['XXX1010000000001', 'XXXXXXXXXXXXXXXX', 'XXXXXXXXXXXXXXXX', 'XXXXXXXX00000010']
+    """
+    columns = table_columns(chain)
+    for address, data in pack(config, chain).tolist():
+        if address >= TABLE_ADDR:
+            known = (1 << MULT_BITS) - 1 if address % 2 == 0 else 0xFFFFFFFF
+            if address >= TABLE_ADDR + 2 * columns:
+                continue
+        else:
+            known = _counting(config, chain.rounds[address // ROUND_STRIDE], address % ROUND_STRIDE)
+        yield {"addr_i": address, "data_i": partly(data, 32, known)}
+
+
+def _counting(config: Config, rnd: Round, word: int) -> int:
+    """Mask of the bits of a round word that this round has any use for."""
+    requantizes = rnd.end is End.REQUANT
+    if word < 2:
+        return 0xFFFFFFFF
+    if word == 2:
+        return FLAGS | (SHIFT if requantizes else 0)
+    if word < 5:
+        return (1 << config.acc_bits) - 1 if requantizes else 0
+    steps = len(rnd.steps) * config.w_slices - 4 * (word - 5)
+    return (1 << 8 * min(max(steps, 0), 4)) - 1
