@@ -244,6 +244,22 @@ async def sums_back_to_back_leave_without_a_gap(dut: Any) -> None:
 
 
 @cocotb.test
+async def no_ready_or_valid_depends_on_its_partner(dut: Any) -> None:
+    """sum_valid_i and out_ready_i toggle within the cycle: sum_ready_o and out_valid_o stay, full and empty."""
+    rng = bench.generator("partners")
+    dev = Requantize(dut, rng)
+    await dev.start()
+    dev.agents = ()
+    for _ in range(200):
+        dut.lanes_i.value = int(rng.integers(1, dev.cfg.n_adcs + 1))
+        dut.sum_valid_i.value, dut.out_ready_i.value = (int(bit) for bit in rng.integers(0, 2, 2))
+        await bench.settle()
+        await dev.independent("sum_ready_o", "sum_valid_i")
+        await dev.independent("out_valid_o", "sum_valid_i", "out_ready_i", "table_we_i")
+        await dev.cycle()
+
+
+@cocotb.test
 async def words_for_columns_that_are_not_there_change_nothing(dut: Any) -> None:
     """Addresses past the last column, those that alias a real one included: the table stays as it was."""
     rng = bench.generator("nowhere")

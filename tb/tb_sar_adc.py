@@ -186,6 +186,24 @@ async def every_sequence_of_decisions_reaches_its_code(dut: Any) -> None:
 
 
 @cocotb.test
+async def a_start_during_the_trials_drops_the_conversion_under_way(dut: Any) -> None:
+    """A second start in any trial cycle: nothing of the first conversion is left in trials, code or done."""
+    rng = bench.generator("restart")
+    sar = Sar(dut, rng)
+    cfg = sar.cfg
+    await sar.reset(start_i=0, cmp_i=0)
+    for trials in range(cfg.adc_bits):
+        dut.start_i.value = 1
+        await sar.cycle()
+        dut.start_i.value = 0
+        for _ in range(trials):
+            await sar.cycle()
+        q = rng.integers(-50, 50, cfg.n_adcs) << 2 * cfg.frac_bits - 1
+        await sar.convert(Conversion(q, ideal_thresholds(cfg), 1), gap=1)
+    sar.check.finish()
+
+
+@cocotb.test
 async def reset_ends_a_conversion_at_once(dut: Any) -> None:
     """A reset between any two trials clears it without a clock edge; the next conversion is right."""
     rng = bench.generator("reset")

@@ -136,6 +136,18 @@ class Bench:
         assert until(), f"not done after {limit} cycles, at {now()}"
         return limit
 
+    async def independent(self, output: str, *inputs: str) -> None:
+        """Fail if an output follows any of the one-bit inputs within the cycle; they get their values back."""
+        for name in inputs:
+            pin = getattr(self.dut, name)
+            before, seen = self.read(name), self.read(output)
+            pin.value = 1 - before
+            await Timer(1, "ps")  # many of these still end before the rising edge
+            flipped = self.read(output)
+            pin.value = before
+            await Timer(1, "ps")
+            assert flipped == seen, f"{output} follows {name} within the cycle at {now()}: {seen}, then {flipped}"
+
     def read(self, name: str) -> int:
         """The value of a port; X is a failure."""
         return to_int(getattr(self.dut, name))
