@@ -258,7 +258,9 @@ def test_a_divergence_stops_the_run_and_its_reproducer_replays_with_waves(twinor
         r"row group 0, input slice [01], weight slice 0, column \d+: golden -?\d+, rtl -?\d+ at \d+ ns",
         sentence,
     )
-    folder = Path(command.removeprefix("replay it with waves: twinor replay ").removesuffix(" --waves"))
+    pasted = re.fullmatch(r"replay it with waves: (\S*twinor replay (\S+) --waves)", command)
+    assert pasted and not Path(pasted[2]).is_absolute()
+    folder = tmp_path / pasted[2]
     assert folder == tmp_path / "build" / "reproducers" / "conv1-rows0_8-columns0_31-partial_sums"
     assert not (tmp_path / "build" / "cosim-nor40_int4.json").exists() and "mismatches" not in said.out
     assert listing(tmp_path / "build") == {folder.parent, folder, folder / "job.npz", folder / "divergence.txt"}
@@ -268,7 +270,10 @@ def test_a_divergence_stops_the_run_and_its_reproducer_replays_with_waves(twinor
     again = elsewhere("replay", folder, "--waves")
     where = re.search(r"row group.*rtl -?\d+", sentence)
     assert where and where[0] in again.sentence() and again.sentence().startswith("divergence at seam partial_sums: ")
-    assert again.out == f"waves: {folder / 'cosim.fst'}\n"
-    assert (folder / "cosim.fst").stat().st_size > 1000
+    wave, view = folder / "cosim.fst", folder / "cosim.gtkw"
+    told = again.out.splitlines()
+    assert told[:2] == [f"waves: {wave}", f"open them: gtkwave {wave} {view}"]
+    assert re.fullmatch(rf"after a repair: \S*twinor replay {folder}", told[-1])
+    assert wave.stat().st_size > 1000 and "-seam partial_sums" in view.read_text(encoding="utf-8")
     fixed = elsewhere("replay", folder, "--rtl", REPO / "rtl")
     assert (fixed.status, fixed.out, fixed.err) == (0, "no difference: golden and rtl agree at every seam\n", "")

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from twinor.errors import TwinorError
+from twinor.trace import Divergence
 
 __all__ = ["app", "main"]
 
@@ -27,7 +28,8 @@ Preset = Annotated[str, typer.Option(help="Preset name, or path of a .yaml file.
 Images = Annotated[int, typer.Option(min=1, help="How many test images.")]
 DieSeed = Annotated[int | None, typer.Option(min=0, help="Draw a varied die; without it the die is ideal.")]
 DieFile = Annotated[Path | None, typer.Option("--die", help="A die file written by `twinor die`.")]
-Out = Annotated[Path, typer.Option(help="Folder for the JSON result.")]
+Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+Report = Annotated[bool, typer.Option(help="Write an HTML page beside the JSON result.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of training.")]
 DEFAULT = "nor40_int4"
 BUILD = Path("build")
@@ -68,6 +70,7 @@ def run(
     die: DieFile = None,
     seed: Seed = 0,
     out: Out = BUILD,
+    report: Report = True,
 ) -> None:
     """Accuracy of the digits network on one engine."""
     from twinor import session
@@ -80,6 +83,7 @@ def run(
         die=die,
         seed=seed,
         out=out,
+        report=report,
         console=console,
     )
 
@@ -94,6 +98,7 @@ def cosim(
     rtl: Annotated[Path | None, typer.Option(help="Another folder of Verilog.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one run of the simulator.")] = 600,
     out: Out = BUILD,
+    report: Report = True,
 ) -> None:
     """Run every layer through the Verilog macro in Icarus and compare every seam with golden."""
     from twinor import session
@@ -107,6 +112,7 @@ def cosim(
         rtl=rtl,
         timeout=timeout,
         out=out,
+        report=report,
         console=console,
     )
 
@@ -114,17 +120,28 @@ def cosim(
 @app.command()
 def replay(
     folder: Annotated[Path, typer.Argument(help="Folder of a reproducer.")],
-    waves: Annotated[bool, typer.Option("--waves", help="Write cosim.fst into the folder.")] = False,
+    waves: Annotated[bool, typer.Option("--waves", help="Write cosim.fst and its view into the folder.")] = False,
     rtl: Annotated[Path | None, typer.Option(help="Another folder of Verilog.")] = None,
+    open_it: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="GTKWave; by default only from a terminal with a display.")
+    ] = None,
 ) -> None:
     """Run a reproducer again: one round, its die and its inputs."""
-    from twinor.cosim.reproducer import replay as run_again
+    from twinor.cosim import reproducer
+    from twinor.cosim.gtkwave import show
+    from twinor.paste import command, program
 
+    found: Divergence | None = None
     try:
-        run_again(folder, waves=waves, rtl=rtl)
-    finally:
-        if waves and (folder / "cosim.fst").is_file():
-            console.print(f"waves: {folder / 'cosim.fst'}", soft_wrap=True)
+        reproducer.replay(folder, waves=waves or bool(open_it), rtl=rtl)
+    except Divergence as error:
+        found = error
+    for line in show(folder / reproducer.WAVE, open_it=open_it) if waves or open_it else []:
+        console.print(line, soft_wrap=True)
+    if found:
+        again: list[Path | str] = [program(), "replay", folder, *(["--rtl", rtl] if rtl else [])]
+        console.print(f"after a repair: {command(*again)}", soft_wrap=True)
+        raise found
     console.print("no difference: golden and rtl agree at every seam")
 
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twinor.errors import TwinorError
+from twinor.paste import command, program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,11 +102,15 @@ class Divergence(TwinorError):
         place += [f"{unit} {self.column}" if self.column is not None else ""]
         time = f" at {self.sim_time} ns" if self.sim_time is not None else ""
         stall = f"; the macro {self.stall}" if self.stall else ""
-        replay = f"\nreplay it with waves: twinor replay {self.reproducer} --waves" if self.reproducer else ""
+        again = command(program(), "replay", Path(self.reproducer), "--waves") if self.reproducer else ""
+        replay = f"\nreplay it with waves: {again}" if again else ""
         return (
-            f"divergence at seam {self.seam}: {', '.join(p for p in place if p)}: "
-            f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}{time}{stall}{replay}"
+            f"divergence at seam {self.seam}: {', '.join(p for p in place if p)}: {self.values()}{time}{stall}{replay}"
         )
+
+    def values(self) -> str:
+        """Both values, as `golden 3, rtl X`."""
+        return f"golden {_shown(self.golden)}, {self.other_name} {_shown(self.other)}"
 
 
 def _shown(value: object) -> str:

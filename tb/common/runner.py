@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ET
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import yaml
 from cocotb_tools.runner import get_runner
-from twinor.config import ANALOG, DIGITAL
+from twinor.config import ANALOG, DIGITAL, PRESETS, load
 from twinor.die import save_die
+from twinor.paste import command, near
 
 from tb.common.memory import write_memories
-from tb.common.sources import RTL, declared_parameters, expected_parameters, needs_die, sources_of, top_of
+from tb.common.results import read_results
+from tb.common.sources import RTL, bench_of, declared_parameters, expected_parameters, needs_die, sources_of, top_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,7 @@ def run_bench(
     seed: int = 1,
     tests: str | None = None,
     module: str | None = None,
+    waves: bool = False,
 ) -> None:
     """Build `block` for a configuration and run `tb/tb_<block>.py`, or another module of cocotb tests.
 
@@ -68,11 +70,13 @@ def run_bench(
         seed: of the bench's stimulus; the environment's TWINOR_SEED wins.
         tests: only the cocotb tests whose names match this regular expression.
         module: the cocotb tests, importable; `tb.tb_<block>` if None.
+        waves: write `<top>.fst` into `workdir`; the environment's WAVES=1 does so too.
 
     Raises:
         ValueError: the bench reads a die and `die` is None.
         BuildFailed: the Verilog does not compile.
-        BenchFailed: a cocotb test failed, or the simulator died; names the tests, configuration and seed.
+        BenchFailed: a cocotb test failed, or the simulator died; names the tests, configuration and seed, and the
+            command that shows the waves.
     """
     if die is None and needs_die(block):
         raise ValueError(f"tb_{block} reads a die and got none: run_bench(..., die=ideal_die(config, levels))")
@@ -85,6 +89,7 @@ def run_bench(
             parameters=expected_parameters(config, declared_parameters(block, rtl)),
             hdl_toplevel=top_of(block),
             always=True,
+            waves=waves,
             build_dir=workdir,
             timescale=("1ns", "1ps"),
             log_file=workdir / "build.log",
@@ -99,17 +104,24 @@ def run_bench(
             hdl_toplevel=top_of(block),
             build_dir=workdir,
             test_dir=workdir,
+            waves=waves,
             plusargs=write_memories(config, die, workdir) if die else [],
             extra_env=environment,
             results_xml=str(results),
             test_filter=tests,
             log_file=workdir / "sim.log",
         )
-    _judge(block, f"{config.name}, TWINOR_SEED={environment['TWINOR_SEED']}", results)
+    test, seed_used = bench_of(module) if module else block, environment["TWINOR_SEED"]
+    again = _again(test, config, workdir, rtl, die, seed_used)
+    _judge(block, f"{config.name}, TWINOR_SEED={seed_used}", results, again)
+
+
+def _preset(config: Config, workdir: Path) -> Path:
+    return workdir / f"{config.name}.yaml"
 
 
 def _environment(config: Config, workdir: Path, rtl: Path, die: Die | None, seed: int) -> dict[str, str]:
-    preset = workdir / f"{config.name}.yaml"
+    preset = _preset(config, workdir)
     values = asdict(config)
     digital, analog = ({key: values[key] for key in table} for table in (DIGITAL, ANALOG))
     tree = {"follows": config.follows, "digital": digital, "analog": analog}
@@ -127,18 +139,28 @@ def _environment(config: Config, workdir: Path, rtl: Path, die: Die | None, seed
     return environment
 
 
-def _judge(block: str, what: str, results: Path) -> None:
+def _judge(block: str, what: str, results: Path, again: str) -> None:
     log = _tail(results.with_name("sim.log"))
-    try:
-        cases = list(ET.parse(results).iter("testcase"))
-    except (OSError, ET.ParseError):
-        raise BenchFailed(f"tb_{block} ({what}): the simulator left no results: {log}") from None
-    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
-    failed = tuple(str(case.get("name")) for case in bad)
-    if failed:
-        raise BenchFailed(f"tb_{block} ({what}): {', '.join(failed)} failed: {log}", failed)
-    if not cases:
+    outcomes = read_results(results)
+    if outcomes is None:
+        raise BenchFailed(f"tb_{block} ({what}): the simulator left no results: {log}")
+    bad = [outcome for outcome in outcomes if outcome.message is not None]
+    if bad:
+        names = tuple(outcome.name for outcome in bad)
+        told = f"{', '.join(names)} failed, first {bad[0].sentence()}\n{log}"
+        raise BenchFailed(f"tb_{block} ({what}): {told}\nsee it in the waves: {again}", names)
+    if not outcomes:
         raise BenchFailed(f"tb_{block} ({what}): no test ran: {log}")
+
+
+def _again(test: str, config: Config, workdir: Path, rtl: Path, die: Die | None, seed: str) -> str:
+    """The command that runs a bench again and shows its waves; what is not in the checkout is named by its file."""
+    shipped = (PRESETS / f"{config.name}.yaml").is_file() and load(config.name) == config
+    preset = config.name if shipped else near(_preset(config, workdir))
+    more = {"TWINOR_SEED": seed if seed != "1" else "", "RTL": near(rtl) if rtl != RTL else ""}
+    more["DIE"] = near(workdir / "die.npz") if die else ""
+    variables = {"TEST": test, "PRESET": preset} | {name: value for name, value in more.items() if value}
+    return command("make", "waves", *(f"{name}={value}" for name, value in variables.items()))
 
 
 def _tail(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["REPO", "RTL", "declared_parameters", "expected_parameters", "needs_die", "sources_of", "top_of"]
+__all__ = ["REPO", "RTL", "bench_of", "declared_parameters", "expected_parameters", "needs_die", "sources_of", "top_of"]
 
 REPO = Path(__file__).resolve().parents[2]
 RTL = REPO / "rtl"
@@ -19,6 +19,16 @@ RTL = REPO / "rtl"
 def top_of(block: str) -> str:
     """The Verilog module that a bench drives: the block itself, or the macro with its behavioural array."""
     return "macro_sim" if block == "cim_macro" else block
+
+
+def bench_of(module: str) -> str:
+    """The name of a module of cocotb tests on a command line.
+
+    Example:
+        >>> bench_of("tb.tb_sar_adc"), bench_of("tb.uvm.tests")
+        ('sar_adc', 'uvm')
+    """
+    return module.removeprefix("tb.").removeprefix("tb_").removesuffix(".tests")
 
 
 def sources_of(block: str, rtl: Path) -> list[Path]:

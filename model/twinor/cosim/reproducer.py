@@ -14,6 +14,8 @@ import numpy as np
 from twinor.config import Config
 from twinor.cosim import icarus
 from twinor.cosim.chain import Job, check, compare, simulate
+from twinor.cosim.gtkwave import save_view
+from twinor.cosim.view import Focus, span
 from twinor.die import TABLES, Die
 from twinor.errors import CorruptFile, SimulatorError
 from twinor.golden import cim_macro
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
     from twinor.trace import RoundTrace
 
-__all__ = ["load_job", "replay", "write_reproducer"]
+__all__ = ["WAVE", "load_job", "replay", "write_reproducer"]
 
-JOB = "job.npz"
+JOB, WAVE = "job.npz", "cosim.fst"
 
 
 def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = RTL, timeout: float = 300) -> Divergence:
@@ -160,13 +162,41 @@ def load_job(folder: Path) -> tuple[Job, Path]:
 
 
 def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeout: float = 300) -> None:
-    """Run a reproducer again, in its folder; with waves, `cosim.fst` is written there before the comparison.
+    """Run a reproducer again, in its folder; with waves, `cosim.fst` and its view `cosim.gtkw` are written there.
 
     Raises:
-        Divergence: it still diverges.
+        Divergence: it still diverges; the view looks at that place.
         CorruptFile, SimulatorError: as `load_job` and `simulate`.
     """
     job, recorded = load_job(folder)
     model = icarus.build(job.config, rtl=rtl or recorded)
     golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
-    compare(job, golden, simulate(job, model, timeout=timeout, folder=folder, waves=waves))
+    simulated = simulate(job, model, timeout=timeout, folder=folder, waves=waves)
+    found: Divergence | None = None
+    try:
+        compare(job, golden, simulated)
+    except Divergence as error:
+        found = error
+    if waves:
+        wave, counts = folder / WAVE, job.config.parameters()
+        save_view(wave, template="cosim", model=model, counts=counts, focus=_focus(found, wave, job.config))
+    if found:
+        raise found
+
+
+def _focus(found: Divergence | None, wave: Path, config: Config) -> Focus:
+    """The place of a divergence: just before its clock edge, where the values of all signals are what the edge sees."""
+    if found is None:
+        return Focus(chosen={"N_ADCS": 0, "ROWS": 0})
+    unit = "word line" if found.seam == "word_lines" else "column"
+    column, time = found.column or 0, span(wave)
+    if found.sim_time is None:
+        marker, where = time.end / time.per_ns, "the macro stopped: the marker is at the end"
+    else:
+        marker, where = found.sim_time - 1, f"the marker is 1 ns before the edge at {found.sim_time} ns"
+    return Focus(
+        marker=marker,
+        seam=found.seam,
+        chosen={"N_ADCS": column % config.n_adcs, "ROWS": column if unit == "word line" else 0},
+        notes=(f"seam {found.seam}, {unit} {column}", found.values(), where),
+    )
