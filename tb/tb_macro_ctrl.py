@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.golden import macro_ctrl
-from twinor.rounds import ROUND_STRIDE, Start, pack, passes
+from twinor.rounds import ROUND_STRIDE, End, Start, pack, passes
 
 from tb.common import bench
 from tb.common.sequence import Expected, Fields
@@ -212,6 +212,7 @@ class MacroCtrl(bench.Bench):
         self.cfg, self.rng = bench.config(), rng
         self.around = Surroundings(dut, self.cfg, rng)
         self.words = StreamSource(dut, "word", {"addr_i": 16, "data_i": 32})
+        self.threes = False  # words say start 3 for 0 and end 3 for 2
         super().__init__(dut, self.around, self.words)
 
     async def start(self) -> None:
@@ -236,7 +237,11 @@ class MacroCtrl(bench.Bench):
 
     def words_of(self, chain: Chain) -> list[dict[str, int]]:
         """The words of the column table and of the rounds, in the order in which a host sends them."""
-        return [{"addr_i": address, "data_i": data} for address, data in pack(self.cfg, chain).tolist()]
+        words = [{"addr_i": address, "data_i": data} for address, data in pack(self.cfg, chain).tolist()]
+        for n, rnd in enumerate(chain.rounds if self.threes else ()):
+            flags = next(word for word in words if word["addr_i"] == ROUND_STRIDE * n + 2)
+            flags["data_i"] |= (rnd.start is Start.ZERO) * 3 << 8 | (rnd.end is End.REQUANT) << 10
+        return words
 
     def expect(self, chain: Chain, *rounds: int) -> None:
         """Supply activations of some rounds of a chain, and expect all that they bring about."""
@@ -315,6 +320,16 @@ async def chains_keep_their_order_under_random_traffic(dut: Any) -> None:
         ctrl.around.busy = pauses(rng, (0.3, 0.9)[n % 2])
         chain = random_chain(ctrl.cfg, rng, rounds=None if ctrl.cfg.rows <= 16 else 3)
         await ctrl.run_chain(chain, vectors=2)
+
+
+@cocotb.test
+async def start_three_acts_as_zero_and_end_three_as_two(dut: Any) -> None:
+    """Values that no host writes: a chain with them runs as the chain that golden packs."""
+    ctrl = MacroCtrl(dut, bench.generator("threes"))
+    await ctrl.start()
+    ctrl.threes = True
+    for _ in range(4):
+        await ctrl.run_chain(random_chain(ctrl.cfg, ctrl.rng, rounds=2), vectors=1)
 
 
 @cocotb.test
