@@ -9,7 +9,7 @@ SETUP := .ci/setup.sh
 COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $(DIE_SEED)) \
                 $(if $(IMAGES),--images $(IMAGES)) $(ARGS)
 
-.PHONY: help setup sim crossval params test fast lint check clean distclean
+.PHONY: help setup sim uvm crossval params test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,10 @@ setup: ## create .venv and install the simulator and linters; the other targets 
 sim: ## run a trained network's layers through the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
 	@$(SETUP) icarus python
 	$(BIN)/twinor cosim $(strip $(COSIM_OPTIONS))
+
+uvm: ## run the macro's pyuvm environment until every coverage goal is met (PRESET=name ARGS="--seed 2")
+	@$(SETUP) icarus python
+	$(BIN)/python -m tb.uvm $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
 crossval: ## train and test on 5 folds of the digits: float against int4 on the macro (ARGS="...")
 	@$(SETUP) icarus python

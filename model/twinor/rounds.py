@@ -265,7 +265,11 @@ def _round_words(config: Config, rnd: Round, *, last: bool) -> list[int]:
 
 
 def unpack(config: Config, words: NDArray[np.uint32], *, macro: int = 0) -> Chain:
-    """The chain that (address, data) words describe: the inverse of `pack`."""
+    """The chain that (address, data) words describe: the inverse of `pack`.
+
+    Bits that the hardware does not look at may hold anything: above `MULT_BITS` of a multiplier, above `acc_bits` of a
+    limit, between the fields.
+    """
     memory = {int(a): int(d) for a, d in words}
     rounds: list[Round] = []
     while True:
@@ -274,14 +278,21 @@ def unpack(config: Config, words: NDArray[np.uint32], *, macro: int = 0) -> Chai
         if memory[base + 2] >> 12 & 1:
             break
     table = [memory[TABLE_ADDR + k] for k in range(2 * config.cols)]
-    signed = np.array(table, dtype=np.uint32).view(np.int32).reshape(config.cols, 2)
-    return Chain(macro=macro, rounds=tuple(rounds), mult=signed[:, 0].copy(), add=signed[:, 1].copy())
+    mult = np.array([_signed(word, MULT_BITS) for word in table[::2]], dtype=np.int32)
+    add = np.array([_signed(word, ADD_BITS) for word in table[1::2]], dtype=np.int32)
+    return Chain(macro=macro, rounds=tuple(rounds), mult=mult, add=add)
+
+
+def _signed(word: int, bits: int) -> int:
+    """Two's complement of the low bits of a word."""
+    low = word & ((1 << bits) - 1)
+    return low - (1 << bits) if low >> (bits - 1) else low
 
 
 def _unpack_round(config: Config, w: list[int]) -> Round:
     codes = [w[5 + k // 4] >> 8 * (k % 4) & 0xFF for k in range((w[2] & 0xFF) * config.w_slices)]
     steps = [_step(code) for code in codes]
-    lo, hi = (int(np.uint32(x).view(np.int32)) for x in w[3:5])
+    lo, hi = (_signed(word, config.acc_bits) for word in w[3:5])
     return Round(
         row_base=w[0] & 0xFFFF,
         row_count=w[0] >> 16,

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The functional coverage goals of the macro bench: which bins each one has on a configuration.
+
+`tb/plans/cim_macro.yaml` says what each goal means; the bins here follow from the configuration alone.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+from twinor.rounds import End, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from twinor.config import Config
+
+__all__ = ["CLASSES", "STREAMS", "goals", "reset_states"]
+
+STREAMS = ("words", "activations", "partial sums", "outputs")
+"""The valid-ready streams of the macro."""
+
+CLASSES = ("lowest", "negative", "zero", "positive", "highest")
+"""Where a signed value lies in its range."""
+
+
+def goals(config: Config) -> dict[str, tuple[str, ...]]:
+    """Bins of every goal.
+
+    Example:
+        >>> from twinor.config import load
+        >>> bins = goals(load("tiny"))
+        >>> len(bins["adc_code"]), bins["multiplexer"]
+        (16, ('position 0', 'position 1'))
+    """
+    slices = [(i, j) for i in range(config.x_slices) for j in range(config.w_slices)]
+    ends = ("below", "above") if config.bipolar else ("above",)
+    reach = config.column_max // config.steps[0]  # codes beyond it do not exist on an ideal die
+    return {
+        "adc_code": tuple(f"code {code}" for code in range(config.code_min, min(config.code_max, reach) + 1)),
+        "adc_clipping": tuple(f"{end} at input slice {i}, weight slice {j}" for end in ends for i, j in slices),
+        "sign_crossing": tuple(
+            f"{what} {way}"
+            for what in ["code"] * (config.bipolar and config.cols_per_adc > 1) + ["partial sum"]
+            for way in ("- to +", "+ to -")
+        ),
+        "activations": ("all zero", "all at the top", "one word line", "mixed"),
+        "word_lines": _word_lines(config),
+        "row_groups": _row_groups(config),
+        "passes": tuple(f"plan of {n}, input slice {i}, weight slice {j}" for n, i, j in _passes(config)),
+        "columns": _columns(config),
+        "multiplexer": tuple(f"position {m}" for m in range(config.cols_per_adc)),
+        "last_phase": tuple(f"{n} of {config.n_adcs} columns" for n in range(1, config.n_adcs + 1)),
+        "adc_step": tuple(f"step {s} at input slice {i}, weight slice {j}" for i, j in slices for s in config.steps),
+        "start_and_end": tuple(f"{s.name} to {e.name}" for s, e in product(Start, End)),
+        "chain_length": tuple(f"{n} rounds" for n in range(1, config.max_rounds + 1)),
+        "chain_again": ("new words", "no new words"),
+        "partial_sum_in": CLASSES,
+        "multiplier": CLASSES,
+        "addend": CLASSES,
+        "shift": ("1", "2 to 30", "31"),
+        "requantization": ("saturates below", "at lo", "between", "at hi", "saturates above"),
+        "traffic": tuple(
+            f"{stream} {way}" for stream in STREAMS for way in ("back to back", "after a pause", "stalled")
+        ),
+        "reset": reset_states(config),
+    }
+
+
+def reset_states(config: Config) -> tuple[str, ...]:
+    """States in which a reset must have struck; several hold at once, one in each stage."""
+    trials = tuple(f"trial {b}" for b in range(config.adc_bits))
+    before = ("disarmed", "words half written", "armed and idle", "vector half loaded", "vector loaded")
+    settle = ("settling", "settled, converters busy", "hold")
+    after = ("sample", "codes wait", "partial sums half in", "lanes leave", "output waits")
+    return (*before, *settle, *trials, *after)
+
+
+def _word_lines(config: Config) -> tuple[str, ...]:
+    some = ("one", "all")
+    inner = ("some",) if config.rows > 2 else ()
+    higher = ("not from word line 0",) if config.rows > config.in_lanes else ()
+    return (*some, *inner, *higher, "up to the last")
+
+
+def _row_groups(config: Config) -> tuple[str, ...]:
+    part = ("part of one group",) if config.active_rows > 1 else ()
+    several = config.rows > config.active_rows
+    more = ("whole groups", *(("whole groups and a part",) if config.active_rows > 1 else ())) if several else ()
+    return (*part, "one whole group", *more)
+
+
+def _passes(config: Config) -> Iterable[tuple[int, int, int]]:
+    for plan in range(1, config.x_slices + 1):
+        yield from product([plan], range(plan), range(config.w_slices))
+
+
+def _columns(config: Config) -> tuple[str, ...]:
+    part = ("less than one phase", "whole phases and a part") if config.n_adcs > 1 else ()
+    higher = ("not from column 0",) if config.cols_per_adc > 1 else ()
+    return ("one", *part, "whole phases", "all", *higher, "up to the last")
