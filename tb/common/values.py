@@ -10,7 +10,7 @@ from cocotb.types import LogicArray
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Bits", "UnknownValue", "has_unknown", "pack", "partly", "signed", "to_int", "unknown", "unpack"]
+__all__ = ["Bits", "UnknownValue", "has_unknown", "lanes", "pack", "partly", "signed", "to_int", "unknown", "unpack"]
 
 Bits = int | LogicArray
 """What a bench drives: a number, or bits of which some are X."""
@@ -39,10 +39,23 @@ def to_int(signal: Signal) -> int:
     Raises:
         UnknownValue: a bit is X or Z; it is never taken for 0.
     """
-    text = str(signal.value)
+    return _number(signal, str(signal.value))
+
+
+def _number(signal: Signal, text: str) -> int:
     if not set(text) <= {"0", "1"}:
         raise UnknownValue(f"{getattr(signal, '_name', 'signal')} = {text}: expected 0 and 1 only")
     return int(text, 2)
+
+
+def lanes(signal: Signal, width: int, count: int) -> list[int]:
+    """The first `count` signed words of a vector; what the others hold does not count.
+
+    Raises:
+        UnknownValue: a bit of these words is X or Z.
+    """
+    text = str(signal.value)
+    return [signed(word, width) for word in unpack(_number(signal, text[len(text) - count * width :]), width, count)]
 
 
 def signed(value: int, width: int) -> int:
