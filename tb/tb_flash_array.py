@@ -12,7 +12,7 @@ from twinor.golden import flash_array
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.values import has_unknown, pack, to_int, unpack
+from tb.common.values import has_unknown, pack, to_int, unknown, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,12 +90,38 @@ async def one_unknown_word_line_makes_every_current_unknown(dut: Any) -> None:
     cfg = array.cfg
     bits = cfg.rows * cfg.dac_bits
     for bit in {0, 1, bits // 2, bits - 1}:
-        for unknown in "XZ":
+        for letter in "XZ":
             text = ["0"] * bits
-            text[bits - 1 - bit] = unknown
+            text[bits - 1 - bit] = letter
             dut.wl_i.value = LogicArray("".join(text))
             await bench.settle()
-            assert set(str(dut.current_o.value).upper()) == {"X"}, f"word-line bit {bit} at {unknown}"
+            assert set(str(dut.current_o.value).upper()) == {"X"}, f"word-line bit {bit} at {letter}"
         await array.drive(np.ones(cfg.rows, dtype=np.uint8) * (np.arange(cfg.rows) < cfg.active_rows))
     assert not has_unknown(dut.current_o)
+    array.check.finish()
+
+
+@cocotb.test
+async def a_row_without_cells_is_unknown_only_while_it_is_driven(dut: Any) -> None:
+    """Memory words that hold X, as without a die: X with their row driven, golden with others, 0 with none."""
+    array = Array(dut)
+    cfg = array.cfg
+    levels, width = 1 << cfg.dac_bits, cfg.current_bits
+    for row in {0, cfg.rows - 1}:
+        words = [dut.cell_mem[row * levels + x] for x in range(levels)]
+        before = [word.value for word in words]
+        for word in words:
+            word.value = unknown(len(word))
+        await array.drive(np.zeros(cfg.rows, dtype=np.uint8))
+        dut.wl_i.value = levels - 1 << row * cfg.dac_bits
+        await bench.settle()
+        text = str(dut.current_o.value).upper()
+        currents = [text[n : n + width] for n in range(0, len(text), width)]
+        assert all("X" in current for current in currents), f"row {row} has no cells, yet currents {currents}"
+        near = np.abs(np.arange(cfg.rows) - row)
+        await array.drive(((near > 0) & (near < cfg.active_rows)).astype(np.uint8))
+        for word, value in zip(words, before, strict=True):
+            word.value = value
+        await bench.settle()
+    await array.drive((np.arange(cfg.rows) < cfg.active_rows).astype(np.uint8))
     array.check.finish()

@@ -30,11 +30,15 @@ def test_the_comparator_says_yes_from_the_threshold_upwards(config: Config) -> N
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("kind", ["ideal", "varied", "unordered"])
+@pytest.mark.parametrize("kind", ["ideal", "varied", "unordered", "extreme"])
 @pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED], ids=ids)
 def test_verilog_matches_golden(config: Config, kind: str, tmp_path: Path) -> None:
+    """Extreme tables hold the ends of 32 bits, so that the product with the largest step is as wide as it gets."""
     cells = np.zeros((1, config.rows, config.bit_lines), dtype=np.uint8)
     die = ideal_die(config, cells) if kind == "ideal" else sample_die(config, cells, seed=8)
     if kind == "unordered":
         np.random.default_rng(9).shuffle(die.threshold[0, :, 1:], axis=1)
+    if kind == "extreme":
+        ends = np.iinfo(np.int32)
+        die.threshold[0, :, 1::2], die.threshold[0, :, 2::2] = ends.max, ends.min
     run_bench("adc_frontend", config, tmp_path, die=die)
