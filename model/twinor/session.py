@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from twinor import data as data_module
+from twinor import report as pages
 from twinor import tables
 from twinor.calibrate import calibrate
 from twinor.config import load
@@ -21,6 +22,7 @@ from twinor.quantize import crossval as run_folds
 from twinor.quantize import total as sum_folds
 from twinor.run import BACKENDS, chain_runner, forward
 from twinor.store import write_text
+from twinor.workbench import CALIBRATION_IMAGES, Workbench
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,44 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cosim", "crossval", "run", "trained", "write_die"]
 
-CALIBRATION_IMAGES = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """A trained network on placed macros and the test images it is to classify."""
-
-    config: Config
-    network: IntegerNetwork
-    key: str
-    """Content key of the trained network."""
-    steps: dict[str, Steps]
-    placement: Placement
-    die: Die
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    accuracy: dict[str, float]
-    """Float and fake-quantized accuracy on these images, in percent."""
-
-    def percent(self, logits: NDArray[np.integer]) -> float:
-        """Accuracy of an engine's logits."""
-        return _percent(logits.argmax(axis=1), self.labels)
-
-    def title(self) -> str:
-        """Preset and die, for file names: a varied die does not overwrite the ideal one's result."""
-        return self.config.name + ("" if self.die.seed is None else f"-die{self.die.seed}")
-
-    def applied(self) -> dict[str, Any]:
-        """What a result has to say about its origin."""
-        return {
-            "preset": self.config.name,
-            "config": self.config.digest(),
-            "network": self.key,
-            "die_seed": self.die.seed,
-            "images": len(self.labels),
-            "steps": self.steps,
-        }
-
 
 def trained(*, seed: int, fold: int, console: Console) -> Trained:
     """The digits network of a seed and test fold; trains with a progress bar if it is not cached."""
@@ -87,7 +51,9 @@ def trained(*, seed: int, fold: int, console: Console) -> Trained:
         return trained_digits(recipe=Recipe(seed=seed), fold=fold, progress=report)
 
 
-def prepare(preset: str, *, images: int, seed: int, die_seed: int | None, die: Path | None, console: Console) -> Bench:
+def prepare(
+    preset: str, *, images: int, seed: int, die_seed: int | None, die: Path | None, console: Console
+) -> Workbench:
     """Train (or read), calibrate, place and draw the die; prints what was applied. Mistakes show before training."""
     if die is not None and die_seed is not None:
         raise TwinorError("give either --die or --die-seed, not both")
@@ -106,21 +72,15 @@ def prepare(preset: str, *, images: int, seed: int, die_seed: int | None, die: P
         f"die {'ideal' if chips.seed is None else f'seed {chips.seed}'}  macros {len(placement.levels)}",
         soft_wrap=True,
     )
-    test = net.test_index[:images]
-    labels = dataset.labels[test]
-    return Bench(
+    return Workbench(
         config=config,
-        network=net.network,
-        key=net.key,
+        seed=seed,
+        dataset=dataset,
+        trained=net,
         steps=steps,
         placement=placement,
         die=chips,
-        images=dataset.images[test],
-        labels=labels,
-        accuracy={
-            "float": _percent(net.float_predictions[:images], labels),
-            "fake-quantized": _percent(net.fake_quant_predictions[:images], labels),
-        },
+        count=images,
     )
 
 
@@ -148,16 +108,27 @@ def run(
     die: Path | None,
     seed: int,
     out: Path,
+    report: bool,
     console: Console,
 ) -> None:
-    """Accuracy on one engine, as a table and as `run-<preset>[-die<seed>].json`."""
+    """Accuracy on one engine, as a table and as `run-<preset>[-die<seed>]`, JSON and page."""
     if backend not in BACKENDS:
         raise TwinorError(f"unknown --backend {backend}: expected one of {', '.join(BACKENDS)}")
+    if report:
+        pages.require()
     bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
-    runner = chain_runner(bench.config, bench.die, backend=backend)
-    scores = bench.accuracy | {backend: bench.percent(forward(bench.network, bench.placement, bench.images, runner))}
+    logits = forward(
+        bench.trained.network,
+        bench.placement,
+        bench.images,
+        chain_runner(bench.config, bench.die, backend=backend),
+    )
+    scores = bench.references() | {backend: bench.percent(logits)}
     tables.show("accuracy", tables.accuracy(scores, images), console)
-    _write_json(out / f"run-{bench.title()}.json", bench.applied() | {"accuracy": scores}, console)
+    done = pages.Run(verb="run", bench=bench, engine=backend, logits=logits, scores=scores)
+    _write_json(out / f"{done.name}.json", bench.applied() | {"accuracy": scores}, console)
+    if report:
+        _write_page(done, out, console)
 
 
 def cosim(
@@ -170,19 +141,22 @@ def cosim(
     rtl: Path | None,
     timeout: float,
     out: Path,
+    report: bool,
     console: Console,
 ) -> None:
-    """Every layer through the Verilog; a table per layer, accuracies, and `cosim-<preset>[-die<seed>].json`."""
+    """Every layer through the Verilog; tables, and `cosim-<preset>[-die<seed>]`, JSON and page."""
     from twinor.cosim import icarus
     from twinor.cosim.network import cosim as run_cosim
 
     icarus.build(load(preset), rtl=rtl or RTL)  # a missing simulator shows before anything long starts
+    if report:
+        pages.require()
     bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
     began = time.monotonic()
     with tables.Progress(console) as progress:
         result = run_cosim(
             bench.config,
-            bench.network,
+            bench.trained.network,
             bench.placement,
             bench.die,
             bench.images,
@@ -192,15 +166,26 @@ def cosim(
             progress=lambda layer, done, total: progress.show(f"cosim {layer}", done, total),
         )
     seconds = time.monotonic() - began
-    scores = bench.accuracy
+    scores = bench.references()
     scores |= {"golden": bench.percent(result.golden_logits), "rtl": bench.percent(result.rtl_logits)}
     tables.show("golden and rtl, layer by layer", tables.layers(result.layers), console)
     tables.show("mismatches per seam", tables.seams(result.layers), console)
     tables.show("accuracy", tables.accuracy(scores, images), console)
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
     layers = [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in result.layers]
-    report = bench.applied() | {"seconds": seconds, "layers": layers, "accuracy": scores}
-    _write_json(out / f"cosim-{bench.title()}.json", report, console)
+    content = bench.applied() | {"seconds": seconds, "layers": layers, "accuracy": scores}
+    done = pages.Run(
+        verb="cosim",
+        bench=bench,
+        engine="rtl",
+        logits=result.rtl_logits,
+        scores=scores,
+        layers=result.layers,
+        rtl=rtl or RTL,
+    )
+    _write_json(out / f"{done.name}.json", content, console)
+    if report:
+        _write_page(done, out, console)
 
 
 def write_die(file: Path, preset: str, *, die_seed: int, seed: int, console: Console) -> None:
@@ -234,10 +219,12 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     _write_json(out / f"crossval-{config.name}.json", report, console)
 
 
-def _percent(classes: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
-    return 100.0 * float((classes == labels).mean())
-
-
 def _write_json(path: Path, content: dict[str, Any], console: Console) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
+    console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _write_page(done: pages.Run, out: Path, console: Console) -> None:
+    with tables.Progress(console) as progress:
+        path = pages.write(done, out, progress=lambda step, steps: progress.show("report", step, steps))
     console.print(f"wrote {path}", soft_wrap=True)
