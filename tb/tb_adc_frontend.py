@@ -14,7 +14,8 @@ from twinor.rounds import step_code
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.values import has_unknown, pack, to_int
+from tb.common.probes import spoil
+from tb.common.values import has_unknown, pack, to_int, unknown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,17 +67,19 @@ class Frontend(bench.Bench):
         return np.where(rng.random(cfg.cols) < 0.5, np.clip(beside, -top, top - 1), anywhere)
 
     async def hold(self, q: NDArray[np.int64]) -> None:
-        """Hold columns at the end of one cycle, then let the bit lines move on."""
+        """Hold columns at the end of one cycle; then the bit lines are X."""
         self.set({"q_i": pack(q.tolist(), self.q_bits), "hold_i": 1})
         await self.cycle()
-        self.set({"q_i": pack(self.rng.integers(-9, 9, q.size).tolist(), self.q_bits), "hold_i": 0})
+        self.dut.hold_i.value = 0
+        spoil(self.dut.q_i)
 
     async def sample(self, mux: int, step: int) -> None:
-        """Sample one multiplexer position at the end of one cycle, then let the multiplexer move on."""
+        """Sample one multiplexer position at the end of one cycle; then the multiplexer is X."""
         self.set({"mux_i": mux, "sample_i": 1})
         await self.cycle()
         code = step_code(step)
-        self.set({"mux_i": mux + 1, "sample_i": 0, "step_shift_i": code >> 1, "step_three_i": code & 1})
+        spoil(self.dut.mux_i)
+        self.set({"sample_i": 0, "step_shift_i": code >> 1, "step_three_i": code & 1})
 
     async def decide(self, trials: NDArray[np.integer]) -> NDArray[np.bool_]:
         """The comparators' bits for one trial code per ADC."""
@@ -190,3 +193,28 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     await front.sample(cfg.cols_per_adc, 1)  # one past the last multiplexer position
     await front.cycle()
     assert set(str(dut.cmp_o.value).upper()) == {"X"}
+
+
+@cocotb.test
+async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
+    """X in the step reaches every ADC, X in one threshold the ADC and trial that read it, and no other."""
+    front = Frontend(dut, bench.generator("unknown tables"))
+    await front.start()
+    cfg = front.cfg
+    await front.hold(np.zeros(cfg.cols, dtype=np.int64))
+    await front.sample(0, 1)
+    for pin in (dut.step_shift_i, dut.step_three_i):
+        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+        before, pin.value = pin.value, unknown(len(pin))
+        await front.cycle()
+        assert set(str(dut.cmp_o.value).upper()) == {"X"}, f"{pin._name} is X, yet cmp_o = {dut.cmp_o.value}"
+        pin.value = before
+    for adc, trial in product({0, cfg.n_adcs - 1}, {1, (1 << cfg.adc_bits) - 1}):
+        word = dut.threshold_mem[(adc << cfg.adc_bits) + trial]
+        before, word.value = word.value, unknown(len(word))
+        dut.trial_i.value = pack([trial] * cfg.n_adcs, cfg.adc_bits)
+        await front.cycle()
+        text = str(dut.cmp_o.value).upper()
+        assert [a for a in range(cfg.n_adcs) if text[-1 - a] == "X"] == [adc], f"threshold of ADC {adc}: {text}"
+        word.value = before
+    await front.decide(np.ones(cfg.n_adcs, dtype=np.int64))

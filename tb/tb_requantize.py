@@ -14,8 +14,9 @@ from twinor.golden.requantize import requantize
 
 from tb.common import bench
 from tb.common.checker import Checker
+from tb.common.probes import junk, spoil
 from tb.common.stream import StreamSink, never, pauses
-from tb.common.values import pack, signed
+from tb.common.values import pack, partly, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -67,20 +68,20 @@ class Requantize(bench.Bench):
         await self.reset(**dict.fromkeys(PINS + TABLE, 0))
 
     async def write_table(self, mult: NDArray[np.int64], add: NDArray[np.int64]) -> None:
-        """All columns, in random order, with idle cycles that carry garbage."""
+        """All columns, in random order, with idle cycles that carry X or random bits."""
         words = list(enumerate(np.stack([mult, add], axis=1).reshape(-1).tolist()))
         for k in self.rng.permutation(len(words)):
             while self.rng.random() < self.idle:
-                self.dut.table_addr_i.value = int(self.rng.integers(2 * self.cfg.cols))
-                self.dut.table_data_i.value = int(self.rng.integers(1 << 32))
+                junk(self.dut.table_addr_i, self.rng)
+                junk(self.dut.table_data_i, self.rng)
                 await self.cycle()
             await self.write_word(*words[k])
         self.mult, self.add = mult, add
 
     async def write_word(self, address: int, data: int) -> None:
-        """One word of the column table."""
-        self.dut.table_we_i.value = 1
-        self.dut.table_addr_i.value, self.dut.table_data_i.value = address, data & 0xFFFFFFFF
+        """One word of the column table; the bits above a mult are X."""
+        self.dut.table_we_i.value, self.dut.table_addr_i.value = 1, address
+        self.dut.table_data_i.value = partly(data, 32, -1 if address % 2 else (1 << MULT_BITS) - 1)
         await self.cycle()
         self.dut.table_we_i.value = 0
 
@@ -97,11 +98,13 @@ class Requantize(bench.Bench):
         while self.rng.random() < self.idle:
             await self.cycle()
         mask = (1 << cfg.acc_bits) - 1
-        junk = self.rng.integers(-50, 50, cfg.n_adcs - acc.size).tolist()
-        dut.sum_i.value = pack([*acc.tolist(), *junk], cfg.acc_bits)
+        width = acc.size * cfg.acc_bits
+        dut.sum_i.value = partly(pack(acc.tolist(), cfg.acc_bits), cfg.n_adcs * cfg.acc_bits, (1 << width) - 1)
         dut.col_i.value, dut.lanes_i.value = sums.col, acc.size
         dut.last_i.value, dut.raw_i.value, dut.shift_i.value = int(sums.last), int(sums.raw), sums.shift
         dut.lo_i.value, dut.hi_i.value = sums.lo & mask, sums.hi & mask
+        for name in ("shift_i", "lo_i", "hi_i") if sums.raw else ():
+            spoil(getattr(dut, name))
         dut.sum_valid_i.value = 1
         while not await self.cycle("sum_ready_o"):
             pass
@@ -109,10 +112,9 @@ class Requantize(bench.Bench):
         return self.cycles - 1
 
     def rest(self) -> None:
-        """Offer nothing: everything that came with the sums turns to garbage."""
+        """Offer nothing: everything that came with the sums turns to X or random bits."""
         for name in PINS:
-            width = len(getattr(self.dut, name))
-            getattr(self.dut, name).value = int(self.rng.integers(1 << min(width, 62)))
+            junk(getattr(self.dut, name), self.rng)
         self.dut.sum_valid_i.value = 0
 
     async def run_all(self, work: Iterable[Sums]) -> None:

@@ -15,6 +15,7 @@ from twinor.golden import sar_adc
 
 from tb.common import bench
 from tb.common.checker import Checker
+from tb.common.probes import junk
 from tb.common.values import pack, signed, to_int, unpack
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Conversion:
 
 
 class Driver(bench.Agent):
-    """Starts conversions and plays the comparators; outside the trials the comparators' bits are random."""
+    """Starts conversions and plays the comparators; outside the trials the comparators' bits are X or random."""
 
     def __init__(self, dut: Any, cfg: Config, rng: np.random.Generator) -> None:
         """Idle."""
@@ -47,7 +48,7 @@ class Driver(bench.Agent):
     def drive(self) -> None:
         """Compare with the threshold of the trial that each ADC shows."""
         if self.now is None:
-            self.dut.cmp_i.value = int(self.rng.integers(1 << self.cfg.n_adcs))
+            junk(self.dut.cmp_i, self.rng)
             return
         trials = unpack(to_int(self.dut.trial_o), self.cfg.adc_bits, self.cfg.n_adcs)
         levels = [int(table[trial]) * self.now.step for table, trial in zip(self.now.thresholds, trials, strict=True)]
@@ -196,9 +197,10 @@ async def a_start_during_the_trials_drops_the_conversion_under_way(dut: Any) -> 
         dut.start_i.value = 1
         await sar.cycle()
         dut.start_i.value = 0
+        q = rng.integers(-50, 50, cfg.n_adcs) << 2 * cfg.frac_bits - 1
+        sar.driver.now = Conversion(-q, ideal_thresholds(cfg), 1)
         for _ in range(trials):
             await sar.cycle()
-        q = rng.integers(-50, 50, cfg.n_adcs) << 2 * cfg.frac_bits - 1
         await sar.convert(Conversion(q, ideal_thresholds(cfg), 1), gap=1)
     sar.check.finish()
 

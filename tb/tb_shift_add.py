@@ -14,6 +14,7 @@ from twinor.rounds import Pass, Start, step_code
 
 from tb.common import bench
 from tb.common.checker import Checker
+from tb.common.probes import junk
 from tb.common.stream import StreamSource, never, pauses
 from tb.common.values import pack, signed, to_int, unpack
 
@@ -27,6 +28,8 @@ PINS = (
     *("code_valid_i", "phase_i", "first_i", "keep_i", "psum_i", "final_i", "step_shift_i", "step_three_i"),
     *("slice_shift_i", "negate_i", "offset_i", "x_shift_i", "wl_sum_i", "psum_want_i", "psum_lanes_i"),
 )
+WITH_CODES = ("code_i", *PINS[1:-2])
+"""What comes with codes: X or random while code_valid_i is low."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,13 @@ class ShiftAdd(bench.Bench):
         """Reset with every input at rest; partial sums that wait are lost."""
         self.used = self.source.sent
         await self.reset(psum_data_i=0, code_i=0, **dict.fromkeys(PINS, 0))
+        self.rest()
+
+    def rest(self) -> None:
+        """No codes: what comes with them is X or random."""
+        self.dut.code_valid_i.value = 0
+        for name in WITH_CODES:
+            junk(getattr(self.dut, name), self.rng)
 
     async def run_rounds(self, works: Iterable[Work]) -> None:
         """All partial sums are on offer; those of the next round collect while the last codes of this one pass."""
@@ -158,13 +168,14 @@ class ShiftAdd(bench.Bench):
             "psum_lanes_i": self.due(work, phase) if first and psum else ahead,
             "code_i": pack(turn.codes[phase].tolist(), cfg.code_bits),
         }
-        for name, value in pins.items():
-            getattr(dut, name).value = value
+        dut.psum_want_i.value, dut.psum_lanes_i.value = pins["psum_want_i"], pins["psum_lanes_i"]
         self.sink.lanes = self.due(work, phase)
         if final:
             self.sink.check.expect(self.acc[phase, : self.sink.lanes].tolist())
         while self.rng.random() < self.idle:
             await self.cycle()
+        for name, value in pins.items():
+            getattr(dut, name).value = value
         dut.code_valid_i.value = 1
         due = self.due(work, phase) if first and psum else 0
         while True:
@@ -173,7 +184,7 @@ class ShiftAdd(bench.Bench):
                 break
             assert missing or (final and not self.sink.taking), f"codes that lack nothing wait at {bench.now()}"
         self.used += due
-        dut.code_valid_i.value = 0
+        self.rest()
         dut.psum_want_i.value = int(ahead > 0 and not (first and psum))
 
     async def finish(self) -> None:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 import numpy as np
+from cocotb.types import LogicArray
 from twinor.golden import wl_dac
 from twinor.rounds import Round, passes
 
 from tb.common import bench
+from tb.common.beats import activation_beats
 from tb.common.checker import Checker
+from tb.common.probes import junk
 from tb.common.stream import StreamSource, never, pauses
-from tb.common.values import pack, to_int, unpack
+from tb.common.values import has_unknown, to_int, unknown, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,11 +78,9 @@ class WlDac(bench.Bench):
         await self.reset(row_num_i=1, in_data_i=0, **dict.fromkeys(INPUTS, 0))
 
     def offer(self, rnd: Round, x: NDArray[np.integer]) -> None:
-        """Queue the beats of one vector; lanes beyond its rows hold garbage."""
-        lanes, bits = self.cfg.in_lanes, self.cfg.input_bits
-        padded = self.rng.integers(0, 1 << bits, -(-rnd.row_count // lanes) * lanes)
-        padded[: rnd.row_count] = x
-        self.source.send({"data_i": pack(beat.tolist(), bits)} for beat in padded.reshape(-1, lanes))
+        """Queue the beats of one vector; lanes beyond its rows are X."""
+        assert x.size == rnd.row_count
+        self.source.send(activation_beats(self.cfg, x.tolist()))
 
     async def load(self, rnd: Round) -> None:
         """Load the vector that was offered; the enable may drop between beats."""
@@ -111,9 +112,15 @@ class WlDac(bench.Bench):
             total = int(wl_dac.word_line_sum(lines)[0]) if self.cfg.weight_encoding == "offset" else 0
             self.monitor.now = (tuple(lines[0].tolist()), total)
             for _ in range(int(self.rng.integers(0, 3))):  # controls without drive_i move nothing
-                self.set({"drive_i": 0, "swap_i": 0, "slice_i": 0, "wl_on_i": int(self.rng.integers(2))})
+                self.rest()
                 await self.cycle()
+        self.rest()
+
+    def rest(self) -> None:
+        """Drive nothing: what comes with drive_i is X or random."""
         self.set({"drive_i": 0, "swap_i": 0})
+        for name in ("slice_i", "wl_on_i", "row_first_i", "row_num_i"):
+            junk(getattr(self.dut, name), self.rng)
 
     def set(self, pins: dict[str, int]) -> None:
         """Set inputs by name."""
@@ -167,7 +174,7 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
 
 @cocotb.test
 async def word_lines_match_golden_in_every_region(dut: Any) -> None:
-    """Every region and value at `tiny`: codes of every pass and their sum; garbage in idle lanes."""
+    """Every region and value at `tiny`: codes of every pass and their sum; X in idle lanes."""
     rng = bench.generator("regions")
     dac = WlDac(dut, rng, idle=0.0)
     await dac.run_all(regions(dac.cfg, rng))
@@ -226,6 +233,28 @@ async def ready_does_not_depend_on_valid(dut: Any) -> None:
         await bench.settle()
         await dac.independent("in_ready_o", "in_valid_i")
         await dac.cycle()
+
+
+@cocotb.test
+async def an_unknown_activation_makes_its_own_word_line_unknown(dut: Any) -> None:
+    """X in one activation: its word line holds X when it is driven, no other does, and a sum over it is no number."""
+    dac = WlDac(dut, bench.generator("unknown"), idle=0.0)
+    cfg, dac.agents = dac.cfg, (dac.source,)
+    for row in {0, 1, cfg.active_rows - 1, cfg.rows - 1}:
+        await dac.start()
+        beats = [LogicArray("0" * cfg.in_lanes * cfg.input_bits) for _ in range(cfg.rows // cfg.in_lanes)]
+        low = row % cfg.in_lanes * cfg.input_bits
+        beats[row // cfg.in_lanes][low + cfg.input_bits - 1 : low] = unknown(cfg.input_bits)
+        dac.source.send({"data_i": beat} for beat in beats)
+        await dac.load(plan(cfg, 0, cfg.rows))
+        first = row // cfg.active_rows * cfg.active_rows
+        pins = {"drive_i": 1, "swap_i": 1, "wl_on_i": 1, "row_first_i": first}
+        dac.set(pins | {"row_num_i": min(cfg.active_rows, cfg.rows - first)})
+        await dac.cycle()
+        text = str(dut.wl_o.value).upper()
+        lines = [text[len(text) - (r + 1) * cfg.dac_bits :][: cfg.dac_bits] for r in range(cfg.rows)]
+        assert [r for r, line in enumerate(lines) if "X" in line] == [row], f"X in row {row}: word lines {lines}"
+        assert has_unknown(dut.wl_sum_o) == (cfg.weight_encoding == "offset"), f"wl_sum_o = {dut.wl_sum_o.value}"
 
 
 @cocotb.test

@@ -12,11 +12,12 @@ from tb.common.bench import Agent
 from tb.common.values import to_int, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
     from twinor.config import Config
     from twinor.die import Die
     from twinor.rounds import Chain
 
-__all__ = ["AT_REST", "Memories", "Outputs", "States", "spoil"]
+__all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "spoil"]
 
 PORTS = ("round_ready_o", "in_ready_o", "psum_ready_o", "out_valid_o", "out_data_o", "out_last_o")
 WIRES = ("wl", "hold", "sample")
@@ -147,3 +148,10 @@ def _loaded(memory: Any, text: str) -> list[tuple[Any, int]]:
 def spoil(word: Any) -> None:
     """X in every bit of a memory word or register."""
     word.value = unknown(len(word))
+
+
+def junk(signal: Any, rng: np.random.Generator) -> None:
+    """A value that must not count: X, which no data path hides, or bits, which an `if` may wrongly heed."""
+    width = len(signal)
+    bits = int.from_bytes(rng.bytes(-(-width // 8)), "little") >> -width % 8
+    signal.value = unknown(width) if rng.random() < 0.5 else bits

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from tb.common.bench import Agent, now
@@ -33,7 +34,7 @@ def pauses(rng: np.random.Generator, share: float) -> Iterator[bool]:
 
 
 class StreamSource(Agent):
-    """Offers beats in order; a beat once offered stays until it is taken; between beats fields are X.
+    """Offers beats in order; a beat once offered stays until it is taken; between beats fields are X or all ones.
 
     A beat is a dictionary of fields: `{"data_i": 5}` drives `<prefix>_data_i`; bits that must not count may be X.
     """
@@ -42,7 +43,9 @@ class StreamSource(Agent):
         """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width."""
         self._valid, self._ready = getattr(dut, f"{prefix}_valid_i"), getattr(dut, f"{prefix}_ready_o")
         self._fields = {name: getattr(dut, f"{prefix}_{name}") for name in fields}
-        self._junk = {name: unknown(width) for name, width in fields.items()}
+        # X is what no data path hides, ones are what an `if` may wrongly heed: gaps take turns.
+        unknowns: Mapping[str, Bits] = {name: unknown(width) for name, width in fields.items()}
+        self._junk = cycle([unknowns, {name: (1 << width) - 1 for name, width in fields.items()}])
         self.idle = idle or never()
         self.sent = 0
         self._beats: deque[Mapping[str, Bits]] = deque()
@@ -75,7 +78,7 @@ class StreamSource(Agent):
                 self._fields[name].value = value
         elif self._dirty:
             self._valid.value, self._dirty = 0, False
-            for name, value in self._junk.items():
+            for name, value in next(self._junk).items():
                 self._fields[name].value = value
 
     def sample(self) -> None:
