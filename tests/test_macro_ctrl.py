@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Round sequencer: laws of the golden schedule, and the bench of the Verilog."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-from twinor.config import Config
+from twinor.config import Config, load, replace
 from twinor.golden import macro_ctrl
 from twinor.rounds import Chain, End, Round, Start, pack, passes, unpack
 
@@ -47,6 +48,38 @@ def test_hand_computed_schedule() -> None:
     assert cycles.hold.tolist() == [[6, 16]]  # driven in 4, held in 6; the second waits for the last trial
     assert cycles.code.tolist() == [[[12, 17], [22, 27]]]
     assert cycles.out.tolist() == [[24, 25, 29, 30]]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED], ids=ids)
+def test_a_lone_round_sends_its_first_column_in_the_stated_cycle(config: Config) -> None:
+    """L + S + (P - 1) max(S, M (B + 1)) + B + 4, as macro_ctrl.md says."""
+    rnd = full_round(config, end=End.RAW)
+    settle, convert = config.wl_cycles + config.settle_cycles, config.cols_per_adc * (config.adc_bits + 1)
+    beats, count = -(-config.rows // config.in_lanes), len(passes(config, rnd))
+    out = macro_ctrl.schedule(config, chain_of(config, rnd), vectors=1)[0].out
+    assert out[0, 0] == beats + settle + (count - 1) * max(settle, convert) + config.adc_bits + 4
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("config", "columns", "period", "floor"),
+    [
+        (NOR40, 64, 144, 144),
+        (load("nor40_int4_dac4"), 64, 72, 72),
+        (EXACT, 64, 4608, 4608),
+        (TINY, 4, 40, 40),
+        (load("nor40_int4_dac4"), 8, 33, 9),  # the input stream limits
+        (replace(NOR40, cols_per_adc=4), 64, 93, 72),  # the output stream limits
+    ],
+    ids=lambda value: value.name if isinstance(value, Config) else str(value),
+)
+def test_periods_of_the_specification(config: Config, columns: int, period: int, floor: int) -> None:
+    """Cycles of one vector in steady state, as macro_ctrl.md lists them."""
+    chain = chain_of(config, dataclasses.replace(full_round(config, end=End.RAW), col_count=columns))
+    hold = macro_ctrl.schedule(config, chain, vectors=8)[0].hold[:, 0]
+    assert set(np.diff(hold)[3:].tolist()) == {period}
+    assert macro_ctrl.floor_cycles(config, chain) == floor
 
 
 @pytest.mark.fast
