@@ -4,6 +4,7 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,13 @@ def test_a_divergence_stops_the_run_and_its_reproducer_replays_with_waves(twinor
     assert folder == tmp_path / "build" / "reproducers" / "conv1-rows0_8-columns0_31-partial_sums"
     assert not (tmp_path / "build" / "cosim-nor40_int4.json").exists() and "mismatches" not in said.out
     assert listing(tmp_path / "build") == {folder.parent, folder, folder / "job.npz", folder / "divergence.txt"}
+
+    shell = {"PATH": "/usr/bin:/bin", "TWINOR_BUILD": str(twinor.shared / "build"), "HOME": str(tmp_path)}
+    line = pasted[1]
+    typed = subprocess.run(line, shell=True, cwd=tmp_path, env=shell, check=False, capture_output=True, text=True)
+    assert typed.returncode == 1 and "divergence at seam partial_sums" in typed.stderr, typed.stderr
+    near = folder.relative_to(tmp_path)
+    assert f"open them: gtkwave {near}/cosim.fst {near}/cosim.gtkw" in typed.stdout
 
     elsewhere = CommandLine(folder=tmp_path / "elsewhere", shared=twinor.shared)
     elsewhere.folder.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from contextlib import suppress
@@ -63,17 +64,21 @@ def run(choice: Choice, config: Config, workdir: Path, *, rtl: Path, die: Die | 
     except BuildFailed as error:
         raise SimulatorError(str(error)) from None
     outcomes = read_results(workdir / "results.xml")
-    if not outcomes or not _wave(choice, workdir).is_file():
+    if not outcomes:
         raise SimulatorError(f"the simulator left no results; {icarus.tail(_log(workdir))}")
+    if not _wave(choice, workdir).is_file():
+        raise SimulatorError(f"{choice.bench}: what ran took no simulation time, so it left no waves")
     return outcomes
 
 
 def focus(outcomes: Sequence[Outcome]) -> Focus:
-    """The first failure, or the beginning."""
+    """The first failure, with the seam that its message starts with on top; the beginning if nothing failed."""
     failed = next((outcome for outcome in outcomes if outcome.message is not None), None)
     if failed is None:
         return Focus()
-    return Focus(marker=failed.time, notes=(failed.name, f"failed at {failed.time:.0f} ns: the marker"))
+    seam = re.split(":| and | at ", failed.message or "")[0]
+    notes = (failed.name, f"failed at {failed.time:.0f} ns: the marker")
+    return Focus(marker=failed.time, seam=seam, notes=notes)
 
 
 def report(choice: Choice, config: Config, outcomes: Sequence[Outcome], workdir: Path) -> list[str]:

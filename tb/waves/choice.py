@@ -17,7 +17,7 @@ from tb.common.sources import REPO, bench_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Choice", "benches", "choose", "tests_of"]
+__all__ = ["Choice", "benches", "choose", "cocotb_tests"]
 
 WHOLE = "cim_macro"
 """The block of a bench that is not named after a block."""
@@ -39,7 +39,7 @@ def benches() -> dict[str, Path]:
     return {bench_of(_module(path)): path for path in sorted(files)}
 
 
-def tests_of(path: Path) -> list[str]:
+def cocotb_tests(path: Path) -> list[str]:
     """Names of the cocotb and pyuvm tests of a module, in its order."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     functions = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
@@ -59,7 +59,7 @@ def choose(wanted: str) -> Choice:
         raise TwinorError(_cosim())
     if name not in known:
         raise TwinorError(f"no bench is called {name or 'nothing'}: expected one of {', '.join(known)}, or cosim")
-    path, names = known[name], tests_of(known[name])
+    path, names = known[name], cocotb_tests(known[name])
     try:
         hit = any(re.search(pattern, test) for test in names)
     except re.error as error:

@@ -85,7 +85,7 @@ class Focus:
     Attributes:
         marker: time of the marker in nanoseconds; None for a view of the beginning without a marker.
         window: nanoseconds that a screen shows.
-        seam: the group whose title starts with this word comes first.
+        seam: groups that name it before the colon of their title come first.
         chosen: the one word or scope to show of a kind, as `{"N_ADCS": 3}`; the first `MOST` of any other kind.
         notes: comments on top.
     """
@@ -146,7 +146,12 @@ def _ordered(groups: list[list[str]], seam: str) -> list[list[str]]:
     """The clock's group, then the seam's, then the others in signal order."""
     if not seam:
         return groups
-    return groups[:1] + sorted(groups[1:], key=lambda group: seam not in re.findall(r"\w+", group[1].split(":")[0]))
+    words = re.compile(rf"\b{re.escape(_spaced(seam))}\b")
+    return groups[:1] + sorted(groups[1:], key=lambda group: not words.search(_spaced(group[1].split(":")[0])))
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _rows(line: str, design: Signals, counts: Mapping[str, int], chosen: Mapping[str, int]) -> Iterator[str]:
