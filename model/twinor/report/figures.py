@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["code_histograms", "confusion_matrix", "deviations", "sweep", "transfer"]
 
+MIDDLE = 6
+"""Codes on each side of mid-range that the transfer curve shows a second time."""
 MARGIN = {"l": 8, "r": 12, "t": 26, "b": 8}  # axes make their own room
 
 
@@ -67,9 +70,9 @@ def code_histograms(config: Config, layer: LayerCodes) -> go.Figure:
         bars = go.Bar(x=list(codes), y=heights, marker={"color": colours, "line_width": 0}, hovertemplate=hover)
         chart.add_trace(bars, row=row, col=1)
     _style(chart, height=height, bargap=0, showlegend=False)
-    chart.update_annotations(font={"size": 12, "color": LIGHT["ink"]}, x=0, xanchor="left")
+    _place_titles(chart)
     top = max(int(s.counts.max()) for s in layer.slices)
-    chart.update_yaxes(type="log", range=[-0.3, len(str(top)) - 0.4], tickformat="~s", dtick=1, nticks=5)
+    chart.update_yaxes(type="log", range=[-0.3, log10(max(top, 10)) + 0.15], tickformat="~s", dtick=1, nticks=5)
     chart.update_yaxes(title_text="conversions", row=(panels + 1) // 2, col=1)
     chart.update_xaxes(range=[config.code_min - 1, config.code_max + 1], showgrid=False)
     chart.update_xaxes(title_text="ADC code (LSB)", row=panels, col=1)
@@ -89,26 +92,46 @@ def slice_title(config: Config, s: SliceCodes) -> str:
 
 
 def transfer(config: Config, c: Converter, *, varied: bool) -> go.Figure:
-    """ADC code against the column quantity, ideal and of every ADC of the macro."""
-    chart = go.Figure()
-    ends = [float(c.ideal[0]) - 1, float(c.ideal[-1]) + 1]
-    codes = [config.code_min, *c.codes.tolist(), config.code_max]
-
-    def add(thresholds: NDArray[np.float64], name: str, colour: str, **more: Any) -> None:
-        x = [ends[0], *thresholds.tolist(), ends[1]]
-        line = {"shape": "hv", "color": colour, "width": 1.5}
-        hover = f"{name}<br>%{{x:.2f}} LSB: code %{{y}}<extra></extra>"
-        chart.add_scatter(x=x, y=codes, name=name, mode="lines", line=line, hovertemplate=hover, **more)
-
-    if varied:
-        for adc, thresholds in enumerate(c.actual):
-            shown = {"legendgroup": "adcs", "showlegend": adc == 0}
-            add(thresholds, f"ADCs 0 to {len(c.actual) - 1} of macro 0", LIGHT["thin"], **shown)
-    add(c.ideal, "ideal table", LIGHT["series"])
-    _style(chart, height=360, hovermode="closest", showlegend=varied)
-    chart.update_xaxes(title_text="column quantity (LSB)", range=ends)
+    """ADC code against the column quantity, ideal and of every ADC of the macro; the middle codes once more, larger."""
+    whole = slice(0, len(c.codes))
+    middle = slice(max(0, len(c.codes) // 2 - MIDDLE), len(c.codes) // 2 + MIDDLE)
+    panels = [whole] if middle == whole else [whole, middle]
+    titles = ["all codes", "the middle codes"][: len(panels)]
+    height = 75 + 250 * len(panels)
+    chart = make_subplots(rows=len(panels), cols=1, subplot_titles=titles, vertical_spacing=95 / height)
+    for row, part in enumerate(panels, start=1):
+        if varied:
+            name = f"ADCs 0 to {len(c.actual) - 1} of macro 0"
+            for adc, thresholds in enumerate(c.actual):
+                steps = _steps(c.codes[part], thresholds[part], f"ADC {adc}", LIGHT["thin"])
+                legend = {"name": name, "legendgroup": "adcs", "showlegend": row == 1 and adc == 0}
+                chart.add_trace(steps.update(legend), row=row, col=1)
+        ideal = _steps(c.codes[part], c.ideal[part], "ideal", LIGHT["series"])
+        legend = {"name": "ideal table", "legendgroup": "ideal", "showlegend": row == 1}
+        chart.add_trace(ideal.update(legend), row=row, col=1)
+        chart.update_xaxes(range=[c.ideal[part][0] - 1, c.ideal[part][-1] + 1], row=row, col=1)
+    _style(chart, height=height, hovermode="closest", showlegend=varied)
+    _place_titles(chart)
+    chart.update_layout(legend={"y": 1 + 22 / height}, margin=MARGIN | {"t": 50 if varied else 26})
+    chart.update_xaxes(title_text="column quantity (LSB)")
     chart.update_yaxes(title_text="ADC code")
     return chart
+
+
+def _steps(codes: NDArray[np.int64], thresholds: NDArray[np.float64], name: str, colour: str) -> go.Scatter:
+    """A staircase that reaches each code at its threshold, one LSB longer at both ends."""
+    return go.Scatter(
+        x=[float(thresholds[0]) - 1, *thresholds.tolist(), float(thresholds[-1]) + 1],
+        y=[int(codes[0]) - 1, *codes.tolist(), int(codes[-1])],
+        mode="lines",
+        line={"shape": "hv", "color": colour, "width": 1.5},
+        hovertemplate=f"{name}: code %{{y}} from %{{x:.2f}} LSB<extra></extra>",
+    )
+
+
+def _place_titles(chart: go.Figure) -> None:
+    """Titles of panels at the left, where they cannot meet a number."""
+    chart.update_annotations(font={"size": 12, "color": LIGHT["ink"]}, x=0, xanchor="left")
 
 
 def deviations(c: Converter) -> go.Figure:
@@ -166,41 +189,49 @@ def confusion_matrix(matrix: NDArray[np.int64]) -> go.Figure:
 def sweep(points: Sequence[Point], references: Mapping[str, float], *, images: int, axis: str) -> go.Figure:
     """Accuracy against one key, with references as lines and the preset's own point marked."""
     chart = go.Figure()
+    at = {p.value: place for place, p in enumerate(points)}  # evenly spaced: active rows double from point to point
     run = [p for p in points if p.steps is not None]
-    labels = [str(p.value) for p in points]  # a category each: active rows double from point to point
     percents = {p.value: 100 * p.right / images for p in run}
-    for (name, percent), dash in zip(references.items(), ("dash", "dot"), strict=True):
-        line = {"color": LIGHT["muted"] if dash == "dot" else LIGHT["third"], "dash": dash, "width": 1.5}
+    ends = [-0.5, len(points) - 0.5]
+    for (name, percent), dash, colour in zip(references.items(), ("dash", "dot"), ("third", "muted"), strict=True):
+        line = {"color": LIGHT[colour], "dash": dash, "width": 2}
         hover = f"{name} {percent:.2f} %<extra></extra>"
-        chart.add_scatter(x=labels, y=[percent] * len(labels), name=name, mode="lines", line=line, hovertemplate=hover)
-    hover = f"{axis} %{{x}}: %{{y:.2f}} %<extra></extra>"
-    chart.add_scatter(
-        x=[str(p.value) for p in run],
-        y=[percents[p.value] for p in run],
-        name="macro",
-        mode="lines+markers",
-        line={"color": LIGHT["series"], "width": 2},
-        marker={"size": 8},
-        hovertemplate=hover,
-    )
-    low = min([*percents.values(), *references.values()])
-    low, high = (low - 0.12 * (100 - low) - 0.5, 100.4)
-    own = [p for p in run if p.own]
+        chart.add_scatter(x=ends, y=[percent] * 2, name=name, mode="lines", line=line, hovertemplate=hover)
+    low = min([98.5, *percents.values(), *references.values()]) - 0.5
+    marker = {"size": 8, "color": LIGHT["series"]}
+    hover = f"{axis} %{{customdata}}: %{{y:.2f}} %<extra></extra>"
+    _points(chart, at, percents, "macro", marker, hover, line={"color": LIGHT["series"], "width": 2})
     ring = {"size": 15, "symbol": "circle-open", "color": LIGHT["accent"], "line": {"width": 2.5}}
-    _points(chart, [str(p.value) for p in own], [percents[p.value] for p in own], "this preset", ring, hover)
-    refused = [str(p.value) for p in points if p.steps is None]
+    _points(chart, at, {p.value: percents[p.value] for p in run if p.own}, "this preset", ring, hover)
     cross = {"size": 10, "symbol": "x-thin", "line": {"width": 2.5, "color": LIGHT["accent"]}}
-    hover = f"{axis} %{{x}}: refused, see the table<extra></extra>"
-    _points(chart, refused, [low + 0.06 * (high - low)] * len(refused), "refused", cross, hover)
+    hover = f"{axis} %{{customdata}}: refused, see the table<extra></extra>"
+    refused = {p.value: low + 0.05 * (100.4 - low) for p in points if p.steps is None}
+    _points(chart, at, refused, "refused", cross, hover)
     _style(chart, height=340, hovermode="closest")
-    chart.update_xaxes(title_text=axis, type="category", categoryorder="array", categoryarray=labels, showgrid=False)
-    chart.update_xaxes(range=[-0.5, len(labels) - 0.5])
-    chart.update_yaxes(title_text="accuracy (%)", range=[low, high])
+    ticks = {"tickvals": list(at.values()), "ticktext": [str(value) for value in at]}
+    chart.update_xaxes(title_text=axis, range=ends, showgrid=False, **ticks)
+    chart.update_yaxes(title_text="accuracy (%)", range=[low, 100.4])
     return chart
 
 
 def _points(
-    chart: go.Figure, x: Sequence[str], y: Sequence[float], name: str, marker: dict[str, Any], hover: str
+    chart: go.Figure,
+    at: Mapping[int, int],
+    heights: Mapping[int, float],
+    name: str,
+    marker: dict[str, Any],
+    hover: str,
+    **more: Any,
 ) -> None:
-    if x:
-        chart.add_scatter(x=x, y=y, name=name, mode="markers", marker=marker, hovertemplate=hover)
+    """Markers at the places of their values, joined if a line is given."""
+    if heights:
+        chart.add_scatter(
+            x=[at[value] for value in heights],
+            y=list(heights.values()),
+            customdata=list(heights),
+            name=name,
+            mode="lines+markers" if more else "markers",
+            marker=marker,
+            hovertemplate=hover,
+            **more,
+        )

@@ -19,6 +19,10 @@
     layout.font.family = getComputedStyle(document.body).fontFamily;
     layout.dragmode = false; // a finger on a chart scrolls the page
     if (width) layout.width = width;
+    if (layout.yaxis.scaleanchor) { // square cells need no more height than width
+      layout.height = Math.min(layout.height, (width || at.clientWidth) + 30);
+      at.style.height = `${layout.height}px`;
+    }
     Plotly.react(at, data, layout, still);
   });
   const screen = () => draw(dark.matches ? "dark" : "light");

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +94,12 @@ def outcome(run: Run) -> str:
 
 def _render(run: Run, content: Sequence[Section], *, date: str) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
     from plotly.offline import get_plotlyjs
+
+    def code(text: str) -> Markup:
+        """Escaped text with what stands between backticks as code."""
+        return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -103,6 +108,7 @@ def _render(run: Run, content: Sequence[Section], *, date: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
     return environment.get_template("page.html.jinja").render(
         title=f"twinor {run.verb}: {run.bench.title()}",
         applied=applied(run, date=date),

@@ -27,5 +27,5 @@ DARK = {
     "series": "#56b4e9",
     "accent": "#f0a202",
     "third": "#3ecf9f",
-    "thin": "#3c6f90",
+    "thin": "#4a86ad",
 }

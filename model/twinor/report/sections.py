@@ -53,7 +53,7 @@ def layers(run: Run, counted: Sequence[LayerCodes]) -> Section:
         else:
             row += [f"{c.floor_cycles:,}"]
         rows.append([*row, _steps_text(run.bench.steps[c.name])])
-    tables = [Table(title="Layers", head=[*head, "steps"], rows=rows)]
+    tables = [Table(title="What every layer did", head=[*head, "steps"], rows=rows)]
     if run.layers:
         seams = list(run.layers[0].mismatches)
         found = [[layer.name, *(f"{n:,}" for n in layer.mismatches.values())] for layer in run.layers]
@@ -75,7 +75,7 @@ def adc_codes(bench: Workbench, counted: Sequence[LayerCodes]) -> Section:
             name=f"codes-{number}",
             title=f"ADC codes of {layer.name}",
             caption="A bar is the number of conversions that gave a code, on a logarithmic axis; "
-            "an end code in the second colour also holds the conversions that were clipped.",
+            "an orange end code also holds the conversions that were clipped.",
             chart=figures.code_histograms(config, layer),
         )
         for number, layer in enumerate(counted)
@@ -144,7 +144,7 @@ def confusion(run: Run, matrix: NDArray[np.int64]) -> Section:
         name="confusion",
         title=f"Confusion matrix of {matrix.sum():,} test images",
         caption="A row holds the images of one true class, a column what they were read as; the diagonal is right, "
-        "and a cell off it, in the second colour, is wrong.",
+        "and an orange cell off it is wrong.",
         chart=figures.confusion_matrix(matrix),
     )
     rows = []
