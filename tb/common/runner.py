@@ -21,6 +21,7 @@ from tb.common.sources import RTL, bench_of, declared_parameters, expected_param
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cocotb_tools.runner import Runner
     from twinor.config import Config
     from twinor.die import Die
 
@@ -81,21 +82,7 @@ def run_bench(
     if die is None and needs_die(block):
         raise ValueError(f"tb_{block} reads a die and got none: run_bench(..., die=ideal_die(config, levels))")
     workdir.mkdir(parents=True, exist_ok=True)
-    runner = get_runner("icarus")
-    try:
-        runner.build(
-            sources=sources_of(block, rtl),
-            includes=[rtl],
-            parameters=expected_parameters(config, declared_parameters(block, rtl)),
-            hdl_toplevel=top_of(block),
-            always=True,
-            waves=waves,
-            build_dir=workdir,
-            timescale=("1ns", "1ps"),
-            log_file=workdir / "build.log",
-        )
-    except RuntimeError:
-        raise BuildFailed(f"{block} does not compile: {_tail(workdir / 'build.log')}") from None
+    runner = _build(block, config, workdir, rtl=rtl, waves=waves)
     environment = _environment(config, workdir, rtl, die, seed)
     results = workdir / "results.xml"
     with suppress(SystemExit, RuntimeError):  # what happened is read from the results file
@@ -112,8 +99,28 @@ def run_bench(
             log_file=workdir / "sim.log",
         )
     test, seed_used = bench_of(module) if module else block, environment["TWINOR_SEED"]
-    again = _again(test, config, workdir, rtl, die, seed_used)
+    drawn = test == "uvm"  # its die follows from the seed
+    again = _again(test, config, workdir, rtl, None if drawn else die, seed_used)
     _judge(block, f"{config.name}, TWINOR_SEED={seed_used}", results, again)
+
+
+def _build(block: str, config: Config, workdir: Path, *, rtl: Path, waves: bool) -> Runner:
+    runner = get_runner("icarus")
+    try:
+        runner.build(
+            sources=sources_of(block, rtl),
+            includes=[rtl],
+            parameters=expected_parameters(config, declared_parameters(block, rtl)),
+            hdl_toplevel=top_of(block),
+            always=True,
+            waves=waves,
+            build_dir=workdir,
+            timescale=("1ns", "1ps"),
+            log_file=workdir / "build.log",
+        )
+    except RuntimeError:
+        raise BuildFailed(f"{block} does not compile: {_tail(workdir / 'build.log')}") from None
+    return runner
 
 
 def _preset(config: Config, workdir: Path) -> Path:

@@ -19,12 +19,13 @@ from twinor.cosim.gtkwave import save_view, show
 from twinor.cosim.view import Focus
 from twinor.die import load_die, sample_die
 from twinor.errors import SimulatorError, TwinorError
-from twinor.golden import flash_array
 from twinor.paste import near
 
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
 from tb.common.sources import RTL, expected_parameters, needs_die, top_of
+from tb.uvm.run import DIE_SEED
+from tb.uvm.stimulus import levels
 from tb.waves.choice import Choice, choose
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from twinor.die import Die
 
     from tb.common.results import Outcome
-
-SEED = 1
-"""Of the weights and the variation of a die that nobody gave."""
-
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; an empty option counts as none, so that make can pass what it has."""
@@ -84,7 +81,7 @@ def focus(outcomes: Sequence[Outcome]) -> Focus:
 def report(choice: Choice, config: Config, outcomes: Sequence[Outcome], workdir: Path) -> list[str]:
     """Whether the bench passed, and where each test failed."""
     failed = [outcome for outcome in outcomes if outcome.message is not None]
-    what = f"{choice.bench} ({config.name}, TWINOR_SEED={os.environ.get('TWINOR_SEED', '1')})"
+    what = f"{choice.bench} ({config.name}, TWINOR_SEED={_seed()})"
     if not failed:
         return [f"{what}: {len(outcomes)} of {len(outcomes)} tests passed"]
     lines = [f"{what}: {len(failed)} of {len(outcomes)} tests failed"]
@@ -121,13 +118,16 @@ def _log(workdir: Path) -> str:
 
 
 def _die(choice: Choice, config: Config, path: Path | None) -> Die | None:
+    """The die given, or the one on which the pyuvm environment runs with this seed."""
     if not needs_die(choice.block):
         return None
     if path is not None:
         return load_die(path, config)
-    rng = np.random.default_rng(SEED)
-    weights = rng.integers(config.weight_min, config.weight_max + 1, (config.rows, config.cols))
-    return sample_die(config, flash_array.levels(config, weights)[None], seed=SEED)
+    return sample_die(config, levels(config, np.random.default_rng(_seed())), seed=DIE_SEED)
+
+
+def _seed() -> int:
+    return int(os.environ.get("TWINOR_SEED", "1"))
 
 
 if __name__ == "__main__":
