@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from tb.uvm.run import UvmResult
 
 PRESETS = ["tiny", "nor40_int4"]
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
 
 
+@app.command()
 def main(
     preset: Annotated[list[str], typer.Option(help="Preset name or file; may be given more than once.")] = PRESETS,
     seed: Annotated[int, typer.Option(min=0, help="Seed of stimulus and weights.")] = 1,
@@ -79,7 +81,7 @@ def _goals(result: UvmResult) -> None:
 
 if __name__ == "__main__":
     try:
-        typer.run(main)
+        app()
     except (BenchFailed, BuildFailed, TwinorError) as error:
         print(f"twinor: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -28,6 +28,7 @@ class Clocking:
         """Everybody drives."""
         self.dut = dut
         self.cycle = 0
+        self.moved = 0  # the last cycle in which a beat moved or a column was held or converted
         self.flush = False
 
 
@@ -127,6 +128,7 @@ class StreamMonitor(uvm_monitor):
         if self.before:
             self.went.write({"moved": "back to back", "pause": "after a pause"}[self.before])
         self.waiting, self.before = None, "moved"
+        self.clocking.moved = self.clocking.cycle
         self.moved.write(Beat(self.clocking.cycle, bits))
 
 

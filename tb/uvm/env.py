@@ -67,6 +67,12 @@ class MacroEnv(uvm_env):
         self.scoreboard.predicted.connect(self.coverage.predicted)
 
     @property
+    def patience(self) -> int:
+        """Cycles without any event after which the macro must have stalled, whatever the traffic."""
+        cfg = self.config
+        return 2000 + 10 * (cfg.wl_cycles + cfg.settle_cycles + cfg.conversion_cycles + cfg.cols)
+
+    @property
     def monitors(self) -> list[Any]:
         """Everything that samples a cycle, inputs before outputs."""
         return [*(agent.monitor for agent in self.sources.values()), self.seams, self.sink.monitor]
@@ -81,6 +87,8 @@ class MacroEnv(uvm_env):
                 for monitor in self.monitors:
                     monitor.sample()
                 self.clocking.cycle += 1
+                quiet = self.clocking.cycle - self.clocking.moved
+                assert quiet < self.patience, f"nothing moved for {quiet} cycles: the macro stalled"
 
     def traffic(self, rng: np.random.Generator, idle: float, busy: float) -> None:
         """Shares of cycles in which sources offer nothing and the sink takes nothing."""

@@ -38,6 +38,8 @@ class SeamMonitor(uvm_monitor):
     def sample(self) -> None:
         """See one cycle."""
         cfg, cycle = self.config, self.clocking.cycle
+        if to_int(self.dut.hold) or to_int(self.dut.sample):
+            self.clocking.moved = cycle
         if to_int(self.dut.hold):
             self.held.write(Held(cycle, unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)))
         if to_int(self.inside.code_valid) and to_int(self.inside.code_ready):

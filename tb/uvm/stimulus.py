@@ -25,10 +25,24 @@ Rng = np.random.Generator
 
 
 def levels(config: Config, rng: Rng) -> NDArray[np.uint8]:
-    """Cell levels of one macro, uint8[1, rows, bit_lines]; column 0 holds the largest weight, column 1 the smallest."""
+    """Cell levels of one macro, uint8[1, rows, bit_lines]: random weights, but for columns 0 and 1.
+
+    Their cells are at the top level, and ..., 4, 2, 1 in the last word lines of a row group, so that some word lines
+    draw any current up to the largest; column 1 draws it from the minus lines of its pairs.
+    """
     weights = rng.integers(config.weight_min, config.weight_max + 1, (config.rows, config.cols))
-    weights[:, 0], weights[:, 1:2] = config.weight_max, config.weight_min
-    return flash_array.levels(config, weights)[None]
+    made = flash_array.levels(config, weights)
+    cells = made.reshape(config.rows, config.cols, config.w_slices, config.lines_per_cell)
+    cells[:, :2] = 0
+    cells[:, 0, :, 0] = _ramp_levels(config)[:, None]
+    cells[:, 1:2, :, -1] = _ramp_levels(config)[:, None, None]
+    return made[None]
+
+
+def _ramp_levels(config: Config) -> NDArray[np.uint8]:
+    """Levels of columns 0 and 1 by word line, uint8[rows]."""
+    from_end = config.active_rows - 1 - np.arange(config.rows) % config.active_rows
+    return np.minimum(1 << np.minimum(from_end, config.cell_bits), (1 << config.cell_bits) - 1).astype(np.uint8)
 
 
 def corner_chain(config: Config, rng: Rng, *, rounds: int | None = None) -> Chain:
@@ -96,17 +110,18 @@ def _activations(config: Config, rng: Rng, rows: int) -> NDArray[np.int64]:
 
 def code_ramp(config: Config) -> tuple[Chain, NDArray[np.int64]]:
     """A chain of columns 0 and 1, and activations [codes, rows] that take both through every code within reach."""
-    unit, top = (1 << config.cell_bits) - 1, (1 << config.dac_bits) - 1
-    rows = min(config.active_rows, config.rows)
+    rows, top = config.active_rows, (1 << config.dac_bits) - 1
     step = max(s for s in config.steps if s == config.steps[0] or (config.code_max + 1) * s <= config.column_max)
     rnd = Round(
         row_base=0, row_count=rows, col_base=0, col_count=min(2, config.cols), steps=((step,) * config.w_slices,)
     )
     none = np.zeros(config.cols, dtype=np.int32)
-    codes = np.arange(max(config.code_max, -config.code_min) + 1)
-    drives = np.minimum(-(-codes * step // unit), rows * top)  # of all word lines together
-    lines = np.arange(rows)
-    return Chain(macro=0, rounds=(rnd,), mult=none, add=none), np.clip(drives[:, None] - lines * top, 0, top)
+    wanted = np.arange(max(config.code_max, -config.code_min) + 1) * step
+    x = np.zeros((len(wanted), rows), dtype=np.int64)
+    for row, level in enumerate(_ramp_levels(config)[:rows].tolist()):
+        x[:, row] = np.minimum(wanted // level, top)
+        wanted = wanted - x[:, row] * level
+    return Chain(macro=0, rounds=(rnd,), mult=none, add=none), x
 
 
 def directed_chains(config: Config, rng: Rng) -> Iterator[Chain]:
