@@ -25,6 +25,7 @@ from twinor.store import write_text
 from twinor.workbench import CALIBRATION_IMAGES, Workbench
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from twinor.config import Config
+    from twinor.cosim.network import CosimResult, LayerResult
     from twinor.die import Die
     from twinor.network import IntegerNetwork
     from twinor.place import Placement, Steps
@@ -146,34 +148,20 @@ def cosim(
 ) -> None:
     """Every layer through the Verilog; tables, and `cosim-<preset>[-die<seed>]`, JSON and page."""
     from twinor.cosim import icarus
-    from twinor.cosim.network import cosim as run_cosim
 
     icarus.build(load(preset), rtl=rtl or RTL)  # a missing simulator shows before anything long starts
     if report:
         pages.require()
     bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
     began = time.monotonic()
-    with tables.Progress(console) as progress:
-        result = run_cosim(
-            bench.config,
-            bench.trained.network,
-            bench.placement,
-            bench.die,
-            bench.images,
-            rtl=rtl or RTL,
-            timeout=timeout,
-            reproducers=out.resolve() / "reproducers",
-            progress=lambda layer, done, total: progress.show(f"cosim {layer}", done, total),
-        )
+    result = _through_verilog(bench, rtl=rtl or RTL, timeout=timeout, out=out, console=console)
     seconds = time.monotonic() - began
     scores = bench.references()
     scores |= {"golden": bench.percent(result.golden_logits), "rtl": bench.percent(result.rtl_logits)}
-    tables.show("golden and rtl, layer by layer", tables.layers(result.layers), console)
-    tables.show("mismatches per seam", tables.seams(result.layers), console)
+    _show_layers(result.layers, console)
     tables.show("accuracy", tables.accuracy(scores, images), console)
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
-    layers = [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in result.layers]
-    content = bench.applied() | {"seconds": seconds, "layers": layers, "accuracy": scores}
+    content = bench.applied() | {"seconds": seconds, "layers": _entries(result.layers), "accuracy": scores}
     done = pages.Run(
         verb="cosim",
         bench=bench,
@@ -186,6 +174,32 @@ def cosim(
     _write_json(out / f"{done.name}.json", content, console)
     if report:
         _write_page(done, out, console)
+
+
+def _show_layers(layers: Sequence[LayerResult], console: Console) -> None:
+    tables.show("golden and rtl, layer by layer", tables.layers(layers), console)
+    tables.show("mismatches per seam", tables.seams(layers), console)
+
+
+def _entries(layers: Sequence[LayerResult]) -> list[dict[str, Any]]:
+    return [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in layers]
+
+
+def _through_verilog(bench: Workbench, *, rtl: Path, timeout: float, out: Path, console: Console) -> CosimResult:
+    from twinor.cosim.network import cosim as run_cosim
+
+    with tables.Progress(console) as progress:
+        return run_cosim(
+            bench.config,
+            bench.trained.network,
+            bench.placement,
+            bench.die,
+            bench.images,
+            rtl=rtl,
+            timeout=timeout,
+            reproducers=out.resolve() / "reproducers",
+            progress=lambda layer, done, total: progress.show(f"cosim {layer}", done, total),
+        )
 
 
 def write_die(file: Path, preset: str, *, die_seed: int, seed: int, console: Console) -> None:
