@@ -9,14 +9,16 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
+import numpy as np
 from twinor.rounds import End, Start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
     from twinor.config import Config
 
-__all__ = ["CLASSES", "STREAMS", "goals", "reset_states"]
+__all__ = ["CLASSES", "STREAMS", "goals", "ramp_levels", "reset_states"]
 
 STREAMS = ("words", "activations", "partial sums", "outputs")
 """The valid-ready streams of the macro."""
@@ -36,7 +38,7 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
     """
     slices = [(i, j) for i in range(config.x_slices) for j in range(config.w_slices)]
     ends = ("below", "above") if config.bipolar else ("above",)
-    reach = config.column_max // config.steps[0]  # codes beyond it do not exist on an ideal die
+    reach = int(ramp_levels(config)[: config.active_rows].sum()) * ((1 << config.dac_bits) - 1) // config.steps[0]
     return {
         "adc_code": tuple(f"code {code}" for code in range(config.code_min, min(config.code_max, reach) + 1)),
         "adc_clipping": tuple(f"{end} at input slice {i}, weight slice {j}" for end in ends for i, j in slices),
@@ -66,6 +68,20 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
         ),
         "reset": reset_states(config),
     }
+
+
+def ramp_levels(config: Config) -> NDArray[np.uint8]:
+    """Cell levels, uint8[rows], of the column that can draw any current: the top level, and ..., 4, 2, 1 at the end.
+
+    Without variation the codes of this column are those that an environment can promise to see.
+
+    Example:
+        >>> from twinor.config import load
+        >>> ramp_levels(load("tiny")).tolist()
+        [3, 3, 2, 1, 3, 3, 2, 1]
+    """
+    from_end = config.active_rows - 1 - np.arange(config.rows) % config.active_rows
+    return np.minimum(1 << np.minimum(from_end, config.cell_bits), (1 << config.cell_bits) - 1).astype(np.uint8)
 
 
 def reset_states(config: Config) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from twinor.golden import flash_array
 from twinor.rounds import Chain, End, Round, Start, validate
 
 from tb.common.stimulus import random_chain
+from tb.uvm.goals import ramp_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +35,9 @@ def levels(config: Config, rng: Rng) -> NDArray[np.uint8]:
     made = flash_array.levels(config, weights)
     cells = made.reshape(config.rows, config.cols, config.w_slices, config.lines_per_cell)
     cells[:, :2] = 0
-    cells[:, 0, :, 0] = _ramp_levels(config)[:, None]
-    cells[:, 1:2, :, -1] = _ramp_levels(config)[:, None, None]
+    cells[:, 0, :, 0] = ramp_levels(config)[:, None]
+    cells[:, 1:2, :, -1] = ramp_levels(config)[:, None, None]
     return made[None]
-
-
-def _ramp_levels(config: Config) -> NDArray[np.uint8]:
-    """Levels of columns 0 and 1 by word line, uint8[rows]."""
-    from_end = config.active_rows - 1 - np.arange(config.rows) % config.active_rows
-    return np.minimum(1 << np.minimum(from_end, config.cell_bits), (1 << config.cell_bits) - 1).astype(np.uint8)
 
 
 def corner_chain(config: Config, rng: Rng, *, rounds: int | None = None) -> Chain:
@@ -118,7 +113,7 @@ def code_ramp(config: Config) -> tuple[Chain, NDArray[np.int64]]:
     none = np.zeros(config.cols, dtype=np.int32)
     wanted = np.arange(max(config.code_max, -config.code_min) + 1) * step
     x = np.zeros((len(wanted), rows), dtype=np.int64)
-    for row, level in enumerate(_ramp_levels(config)[:rows].tolist()):
+    for row, level in enumerate(ramp_levels(config)[:rows].tolist()):
         x[:, row] = np.minimum(wanted // level, top)
         wanted = wanted - x[:, row] * level
     return Chain(macro=0, rounds=(rnd,), mult=none, add=none), x
