@@ -2,6 +2,7 @@
 """Fixtures that many tests share, and the one setting of every property test."""
 
 import os
+import re
 import zlib
 
 import numpy as np
@@ -38,3 +39,13 @@ def nor40() -> Config:
 def exact() -> Config:
     """The lossless preset."""
     return load("nor40_int4_exact")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The next step of every failed bench, last: pytest puts captured logs below the message that names it."""
+    failed = [str(report.longrepr) for report in terminalreporter.getreports("failed")]
+    steps = dict.fromkeys(step for text in failed for step in re.findall(r"see it in the waves: (make .+)", text))
+    if steps:
+        terminalreporter.section("see it in the waves")
+        for step in steps:
+            terminalreporter.write_line(step)

@@ -283,6 +283,8 @@ def test_benches_and_tests_that_do_not_exist_are_refused_with_those_that_do(
 ) -> None:
     with pytest.raises(TwinorError, match=r"no bench is called sar: expected one of adc_frontend, .* or cosim"):
         choose("sar")
+    with pytest.raises(TwinorError, match=r"no bench was named, as in TEST=sar_adc: expected one of adc_frontend, "):
+        choose("")
     with pytest.raises(TwinorError, match=r"no test of sar_adc matches nothing; it has\n(.*\n)*  codes_and_trials"):
         choose("sar_adc.nothing")
     with pytest.raises(TwinorError, match="is not a regular expression"):
@@ -347,8 +349,9 @@ def test_a_bench_that_fails_has_its_marker_at_the_first_failure(
     )
     view = Path("build/waves/requantize-tiny/requantize.gtkw")
     assert marker_of(view) == 1000 * int(first[1])  # the benches count picoseconds
-    assert comments_of(view)[1] == f"failed at {first[1]} ns: the marker"
-    assert [title.split(":")[0] for title in comments_of(view)[2:5]] == ["clock", "outputs", "outputs"]
+    test, what, values, marker, *titles = comments_of(view)
+    assert f"  {test}: {what}: {values}\n" in out and marker == f"the marker is at {first[1]} ns"
+    assert [title.split(":")[0] for title in titles[:3]] == ["clock", "outputs", "outputs"]
 
 
 @pytest.mark.rtl

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
     from tb.common.results import Outcome
 
+NOTE = 60
+"""Characters of a message that fit beside the wave."""
+
+
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; an empty option counts as none, so that make can pass what it has."""
     parser = argparse.ArgumentParser(prog="make waves", description="Run a bench with waves and open its saved view.")
@@ -73,9 +77,10 @@ def focus(outcomes: Sequence[Outcome]) -> Focus:
     failed = next((outcome for outcome in outcomes if outcome.message is not None), None)
     if failed is None:
         return Focus()
-    seam = re.split(":| and | at ", failed.message or "")[0]
-    notes = (failed.name, f"failed at {failed.time:.0f} ns: the marker")
-    return Focus(marker=failed.time, seam=seam, notes=notes)
+    message = failed.message or ""
+    said = [part[:NOTE] for part in re.split(": (?=expected)", message)]
+    notes = (failed.name, *said, f"the marker is at {failed.time:.0f} ns")
+    return Focus(marker=failed.time, seam=re.split(":| and | at ", message)[0], notes=notes)
 
 
 def report(choice: Choice, config: Config, outcomes: Sequence[Outcome], workdir: Path) -> list[str]:

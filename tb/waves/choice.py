@@ -58,7 +58,8 @@ def choose(wanted: str) -> Choice:
     if name == "cosim":
         raise TwinorError(_cosim())
     if name not in known:
-        raise TwinorError(f"no bench is called {name or 'nothing'}: expected one of {', '.join(known)}, or cosim")
+        said = f"no bench is called {name}" if name else "no bench was named, as in TEST=sar_adc"
+        raise TwinorError(f"{said}: expected one of {', '.join(known)}, or cosim")
     path, names = known[name], cocotb_tests(known[name])
     try:
         hit = any(re.search(pattern, test) for test in names)
