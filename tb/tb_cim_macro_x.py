@@ -16,7 +16,7 @@ from twinor.rounds import End, Start
 
 from tb.common import bench
 from tb.common.beats import activation_beats
-from tb.common.probes import AT_REST, Memories, Outputs, States, spoil
+from tb.common.probes import AT_REST, Memories, Outputs, States, registers, spoil
 from tb.common.stimulus import random_chain
 from tb.common.stream import never
 from tb.common.values import UnknownValue, partly, signed, to_int
@@ -41,6 +41,7 @@ class Device(Macro):
             Memories(dut, self.cfg, self.die),
         )
         self.agents = (*self.agents, self.outputs, self.states)
+        self.registers = list(registers(dut.u_cim_macro))
 
     async def strike(self, *, edge: bool) -> None:
         """A reset at a random point of the half cycle before the rising edge, or behind it, without one."""
@@ -50,6 +51,8 @@ class Device(Macro):
         await ReadOnly()
         seen = self.outputs.read()
         assert seen == AT_REST, f"outputs {seen} under reset at {bench.now()}: expected {AT_REST}"
+        kept = [register._name for register in self.registers if to_int(register)]
+        assert not kept, f"registers {kept} are not 0 under reset at {bench.now()}"
         await FallingEdge(self.dut.clk_i)
         self.checks.update({name: type(check)(name) for name, check in self.checks.items()})
         for agent in self.agents:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cocotb.handle import ArrayObject, HierarchyArrayObject, HierarchyObject
 from twinor.cosim import files
 from twinor.rounds import TABLE_ADDR
 
@@ -12,12 +13,14 @@ from tb.common.bench import Agent
 from tb.common.values import to_int, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from twinor.config import Config
     from twinor.die import Die
     from twinor.rounds import Chain
 
-__all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "spoil"]
+__all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "registers", "spoil"]
 
 PORTS = ("round_ready_o", "in_ready_o", "psum_ready_o", "out_valid_o", "out_data_o", "out_last_o")
 WIRES = ("wl", "hold", "sample")
@@ -139,6 +142,15 @@ class Memories:
             word.value = value if n // codes in rows and n % codes else unknown(len(word))
         for n, (word, value) in enumerate(self.thresholds):
             word.value = value if n // trials < adcs and n % trials else unknown(len(word))
+
+
+def registers(scope: Any) -> Iterator[Any]:
+    """Every register below a module: what is named `..._q`, memories apart."""
+    for child in scope:
+        if isinstance(child, HierarchyObject | HierarchyArrayObject):
+            yield from registers(child)
+        elif child._name.endswith("_q") and not isinstance(child, ArrayObject):
+            yield child
 
 
 def _loaded(memory: Any, text: str) -> list[tuple[Any, int]]:
