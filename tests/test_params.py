@@ -98,5 +98,5 @@ def test_a_missing_file_is_drift(name: str, tiny: Config, tmp_path: Path) -> Non
 
 def test_files_of_another_configuration_are_drift(tiny: Config, tmp_path: Path) -> None:
     params.write(replace(tiny, comparator_sigma=0.5), folder=tmp_path)  # the same Verilog, another digest
-    with pytest.raises(TwinorError, match="line 2"):
+    with pytest.raises(TwinorError, match="line 3"):
         params.check(tiny, folder=tmp_path)
