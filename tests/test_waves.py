@@ -239,6 +239,9 @@ def test_a_stall_is_shown_at_the_end_and_agreement_without_a_marker(tmp_path: Pa
         replay(folder, waves=True)
     ends = [int(line[1:]) for line in vcd(folder / "cosim.fst") if re.fullmatch(r"#\d+", line)]
     assert marker_of(folder / "cosim.gtkw") == ends[-1]
+    assert comments_of(folder / "cosim.gtkw")[4].startswith("cycles: ")  # the stages, to see which one waits
+    (start,) = re.findall(r"^\[timestart\] (\d+)", (folder / "cosim.gtkw").read_text(encoding="utf-8"))
+    assert ends[-1] - 250 < int(start) <= ends[-1] - 200  # GTKWave shows time 0 instead of less than a window
     replay(folder, waves=True, rtl=REPO / "rtl")
     assert marker_of(folder / "cosim.gtkw") == -1 and comments_of(folder / "cosim.gtkw")[0] == "clock"
 

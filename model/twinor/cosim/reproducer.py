@@ -190,13 +190,13 @@ def _focus(found: Divergence | None, wave: Path, config: Config) -> Focus:
         return Focus(chosen={"N_ADCS": 0, "ROWS": 0})
     unit = "word line" if found.seam == "word_lines" else "column"
     column, time = found.column or 0, span(wave)
-    if found.sim_time is None:
-        marker, where = time.end / time.per_ns, "the macro stopped: the marker is at the end"
-    else:
-        marker, where = found.sim_time - 1, f"the marker is 1 ns before the edge at {found.sim_time} ns"
+    marker, seam, where = time.end / time.per_ns, "cycles", "it never came: the marker is at the end"
+    if found.sim_time is not None:
+        marker, seam = found.sim_time - 1, found.seam
+        where = f"the marker is 1 ns before the edge at {found.sim_time} ns"
     return Focus(
         marker=marker,
-        seam=found.seam,
+        seam=seam,
         chosen={"N_ADCS": column % config.n_adcs, "ROWS": column if unit == "word line" else 0},
         notes=(f"seam {found.seam}, {unit} {column}", found.values(), where),
     )

@@ -187,7 +187,8 @@ def _frame(time: Span, focus: Focus) -> list[str]:
     window = focus.window * time.per_ns
     zoom = -log2(window * FRAME_PIXELS / WINDOW_PIXELS)
     marker = -1 if focus.marker is None else round(focus.marker * time.per_ns)
-    start = max(0, round(min(marker, time.end) - window * 2 / 3))
+    # GTKWave goes to time 0 where less than a window is left, so a marker near the end is shown near the right edge.
+    start = max(0, round(min(marker - window * 2 / 3, time.end - 1.05 * window)))
     return [
         f"[timestart] {start}",
         "[size] 1500 900",
