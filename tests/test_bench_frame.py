@@ -16,7 +16,6 @@ from tb.common import beats, checker, stimulus, values
 from tb.common.checker import Checker, CheckFailed
 from tb.common.configs import EXACT, NOR40, RAGGED, SLICED, TINY, ids
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
-from tb.common.sources import declared_parameters, expected_parameters
 from tb.common.values import UnknownValue, to_int
 
 
@@ -66,14 +65,6 @@ def test_random_chains_are_valid_and_reach_every_start_end_and_step(config: Conf
     assert {rnd.start for rnd in rounds} == set(Start) and {rnd.end for rnd in rounds} == set(End)
     assert {step for rnd in rounds for row in rnd.steps for step in row} == set(config.steps)
     assert {len(rnd.steps) for rnd in rounds} == set(range(1, config.x_slices + 1))
-
-
-@pytest.mark.fast
-def test_every_declared_parameter_is_known_to_the_configuration() -> None:
-    for path in [*RTL.glob("*.v"), *(RTL / "sim").glob("*.v")]:
-        block = "cim_macro" if path.stem in ("cim_macro", "macro_sim") else path.stem
-        names = declared_parameters(block)
-        assert names and list(expected_parameters(TINY, names)) == names
 
 
 def broken(tmp_path: Path, old: str, new: str) -> Path:
