@@ -107,6 +107,7 @@ def _render(run: Run, content: Sequence[Section], *, date: str) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["code"] = code
     return environment.get_template("page.html.jinja").render(
