@@ -9,7 +9,7 @@ SETUP := .ci/setup.sh
 COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $(DIE_SEED)) \
                 $(if $(IMAGES),--images $(IMAGES)) $(ARGS)
 
-.PHONY: help setup sim uvm crossval params test fast lint check clean distclean
+.PHONY: help setup sim uvm waves mutate crossval params test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,15 @@ sim: ## run a trained network's layers through the Verilog macro (PRESET=name DI
 uvm: ## run the macro's pyuvm environment until every coverage goal is met (PRESET=name ARGS="--seed 2")
 	@$(SETUP) icarus python
 	$(BIN)/python -m tb.uvm $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
+waves: ## run one bench with waves and open them where it fails (TEST=sar_adc PRESET=name RTL=folder DIE=file)
+	@$(SETUP) icarus python
+	@$(BIN)/python -m tb.waves "$(TEST)" $(if $(PRESET),--preset "$(PRESET)") $(if $(RTL),--rtl "$(RTL)") \
+	  $(if $(DIE),--die "$(DIE)") $(ARGS)
+
+mutate: ## plant seeded faults in every block and list what finds each (ARGS="--block sar_adc --count 20")
+	@$(SETUP) icarus lint python
+	$(BIN)/python -m tb.mutation $(ARGS)
 
 crossval: ## train and test on 5 folds of the digits: float against int4 on the macro (ARGS="...")
 	@$(SETUP) icarus python
