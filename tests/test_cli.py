@@ -153,7 +153,7 @@ def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> N
 def test_all_engines_give_the_same_accuracy(inside: CommandLine) -> None:
     results = {}
     for backend in ("fast", "golden", "rtl"):
-        said = inside("run", "--backend", backend, "--images", "4", "--die-seed", "7")
+        said = inside("run", "--backend", backend, "--images", "4", "--die-seed", "7", "--no-report")
         assert (said.status, said.err) == (0, "")
         results[backend] = told = result(inside, "run-nor40_int4-die7.json")
         assert list(told["accuracy"]) == ["float", "fake-quantized", backend]
@@ -171,10 +171,10 @@ def test_all_engines_give_the_same_accuracy(inside: CommandLine) -> None:
 def test_a_die_file_gives_what_its_seed_gives(inside: CommandLine) -> None:
     wrote = inside("die", "chips/a.npz", "--die-seed", "3")
     assert wrote.status == 0 and wrote.out.endswith("wrote chips/a.npz: 5 macros, seed 3\n")
-    by_file = inside("cosim", "--images", "1", "--die", "chips/a.npz")
+    by_file = inside("cosim", "--images", "1", "--die", "chips/a.npz", "--no-report")
     assert by_file.status == 0 and "die seed 3" in by_file.out
     file_result = result(inside, "cosim-nor40_int4-die3.json")
-    by_seed = inside("cosim", "--images", "1", "--die-seed", "3", "--out", "seed")
+    by_seed = inside("cosim", "--images", "1", "--die-seed", "3", "--out", "seed", "--no-report")
     assert by_seed.status == 0
     seed_result = json.loads((inside.folder / "seed" / "cosim-nor40_int4-die3.json").read_text(encoding="utf-8"))
     assert file_result.pop("seconds") > 0 and seed_result.pop("seconds") > 0
@@ -238,12 +238,19 @@ def test_cosim_of_digits_prints_and_writes_every_figure(twinor: CommandLine) -> 
     _check_tables(said, told)
     assert told["die_seed"] is None and "PyTorch" not in said.out
     assert not any(layer["exact"] for layer in told["layers"])
-    assert "0 mismatches at 7 seams" in said.out and said.out.endswith("wrote build/cosim-nor40_int4.json\n")
-    assert listing(twinor.folder) == {twinor.folder / name for name in ("tmp", "build", "build/cosim-nor40_int4.json")}
+    assert "0 mismatches at 7 seams" in said.out
+    wrote = [line for line in said.out.splitlines() if line.startswith("wrote ")]
+    assert wrote == ["wrote build/cosim-nor40_int4.json", "wrote build/cosim-nor40_int4.html"]
+    progress = [int(p) for p in re.findall(r"^report +(\d+) %$", said.out, flags=re.MULTILINE)]
+    assert len(progress) > 1 and progress == sorted(set(progress)) and progress[-1] == 100
+    page = (twinor.folder / "build" / "cosim-nor40_int4.html").read_text(encoding="utf-8")
+    conversions = sum(layer["conversions"] for layer in told["layers"])
+    assert f"2 images, 3 layers, {conversions:,} conversions" in page and told["config"] in page
+    assert listing(twinor.folder) == {twinor.folder / name for name in ("tmp", "build", *(line[6:] for line in wrote))}
 
 
 def test_cosim_of_the_lossless_preset_is_compared_with_pytorch(twinor: CommandLine) -> None:
-    said = twinor("cosim", "--preset", "nor40_int4_exact", "--images", "1")
+    said = twinor("cosim", "--preset", "nor40_int4_exact", "--images", "1", "--no-report")
     told = _check_cosim(twinor, said, "nor40_int4_exact", images=1)
     assert all(layer["exact"] and layer["clipped"] == 0 for layer in told["layers"])
     assert "every accumulator equals PyTorch's integer arithmetic" in said.out
