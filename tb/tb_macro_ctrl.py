@@ -10,6 +10,7 @@ from twinor.golden import macro_ctrl
 from twinor.rounds import ROUND_STRIDE, End, Start, pack, passes
 
 from tb.common import bench
+from tb.common.probes import uncleared
 from tb.common.sequence import Expected, Fields
 from tb.common.stimulus import random_chain
 from tb.common.stream import StreamSource, never, pauses
@@ -383,6 +384,7 @@ async def reset_disarms_and_a_new_chain_runs_as_if_nothing_had_been(dut: Any) ->
         dut.loading_i.value = dut.loaded_i.value = 0
         await bench.settle()
         assert not any(ctrl.read(name) for name in ("load_en_o", "hold_o", "sample_o", "code_valid_o", "drive_o"))
+        assert not uncleared(dut), f"registers {uncleared(dut)} are not 0 under reset"
         await ctrl.start()
         ctrl.around.supply = list(chain.rounds)
         for _ in range(5):

@@ -14,7 +14,7 @@ from twinor.golden.requantize import requantize
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.probes import junk, spoil
+from tb.common.probes import junk, spoil, uncleared
 from tb.common.stream import StreamSink, never, pauses
 from tb.common.values import pack, partly, signed
 
@@ -293,6 +293,7 @@ async def reset_drops_outputs_that_wait(dut: Any) -> None:
     dut.rst_ni.value = 0
     await bench.settle()
     assert not dev.read("out_valid_o"), "reset withdraws it"
+    assert not uncleared(dut), f"registers {uncleared(dut)} are not 0 under reset"
     dev.sink.backpressure = never()
     await dev.start()
     await dev.run_all(random_sums(cfg, rng, 20))

@@ -15,7 +15,7 @@ from twinor.golden import sar_adc
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.probes import junk
+from tb.common.probes import junk, uncleared
 from tb.common.values import pack, signed, to_int, unpack
 
 if TYPE_CHECKING:
@@ -222,6 +222,7 @@ async def reset_ends_a_conversion_at_once(dut: Any) -> None:
         dut.rst_ni.value = 0
         await bench.settle()
         assert to_int(dut.trial_o) == 0 and to_int(dut.done_o) == 0, "reset clears the trials"
+        assert not uncleared(dut), f"registers {uncleared(dut)} are not 0 under reset"
         sar.agents = agents
         q = rng.integers(-50, 50, cfg.n_adcs) << 2 * cfg.frac_bits - 1
         await sar.run_all(iter([Conversion(q, ideal_thresholds(cfg), 1)]))

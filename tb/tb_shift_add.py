@@ -14,7 +14,7 @@ from twinor.rounds import Pass, Start, step_code
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.probes import junk
+from tb.common.probes import junk, uncleared
 from tb.common.stream import StreamSource, never, pauses
 from tb.common.values import pack, signed, to_int, unpack
 
@@ -326,6 +326,9 @@ async def reset_drops_partial_sums_that_wait(dut: Any) -> None:
     dut.psum_want_i.value, dut.psum_lanes_i.value = 1, adder.cfg.n_adcs
     await adder.cycle()
     await adder.cycle()
+    dut.rst_ni.value = 0
+    await bench.settle()
+    assert not uncleared(dut), f"registers {uncleared(dut)} are not 0 under reset"
     await adder.start()
     await adder.run_rounds(random_rounds(adder.cfg, rng, 10))
     await adder.finish()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.rounds import Chain
 
-__all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "registers", "spoil"]
+__all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "registers", "spoil", "uncleared"]
 
 PORTS = ("round_ready_o", "in_ready_o", "psum_ready_o", "out_valid_o", "out_data_o", "out_last_o")
 WIRES = ("wl", "hold", "sample")
@@ -151,6 +151,11 @@ def registers(scope: Any) -> Iterator[Any]:
             yield from registers(child)
         elif child._name.endswith("_q") and not isinstance(child, ArrayObject):
             yield child
+
+
+def uncleared(scope: Any) -> list[str]:
+    """Registers below a module that are not 0, which is what every reset brings about; X is a failure."""
+    return [register._name for register in registers(scope) if to_int(register)]
 
 
 def _loaded(memory: Any, text: str) -> list[tuple[Any, int]]:
