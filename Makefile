@@ -9,6 +9,8 @@ SETUP := .ci/setup.sh
 COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $(DIE_SEED)) \
                 $(if $(IMAGES),--images $(IMAGES)) $(ARGS)
 
+WAVES_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(RTL),--rtl $(RTL)) $(if $(DIE),--die $(DIE)) $(ARGS)
+
 .PHONY: help setup sim uvm waves mutate crossval params test fast lint check clean distclean
 
 help: ## list the targets
@@ -27,8 +29,7 @@ uvm: ## run the macro's pyuvm environment until every coverage goal is met (PRES
 
 waves: ## run one bench with waves and open them where it fails (TEST=sar_adc PRESET=name RTL=folder DIE=file)
 	@$(SETUP) icarus python
-	@$(BIN)/python -m tb.waves "$(TEST)" $(if $(PRESET),--preset "$(PRESET)") $(if $(RTL),--rtl "$(RTL)") \
-	  $(if $(DIE),--die "$(DIE)") $(ARGS)
+	$(BIN)/python -m tb.waves "$(TEST)" $(strip $(WAVES_OPTIONS))
 
 mutate: ## plant seeded faults in every block and list what finds each (ARGS="--block sar_adc --count 20")
 	@$(SETUP) icarus lint python

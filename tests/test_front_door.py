@@ -99,7 +99,7 @@ def machine(tmp_path: Path) -> Machine:
 
 def make(*arguments: str) -> list[str]:
     """Runs make as a person does, though these tests run inside `make test`; returns what it prints."""
-    inherited = ("ARGS", "DIE_SEED", "IMAGES", "MAKEFLAGS", "MAKELEVEL", "PRESET")
+    inherited = ("ARGS", "DIE", "DIE_SEED", "IMAGES", "MAKEFLAGS", "MAKELEVEL", "PRESET", "RTL", "TEST")
     env = {key: value for key, value in os.environ.items() if key not in inherited}
     done = subprocess.run(["make", *arguments], cwd=REPO, env=env, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
@@ -125,6 +125,14 @@ def test_help_lists_exactly_the_documented_targets() -> None:
 )
 def test_make_sim_passes_its_variables_on(given: list[str], passed_on: str) -> None:
     assert make("-n", "sim", *given)[-1].split() == [".venv/bin/twinor", "cosim", *passed_on.split()]
+
+
+def test_make_waves_and_make_uvm_pass_their_variables_on() -> None:
+    line = make("-n", "waves", "TEST=sar_adc.codes", "PRESET=tiny", "RTL=r", "DIE=d.npz", "ARGS=--no-open")[-1]
+    expected = '.venv/bin/python -m tb.waves "sar_adc.codes" --preset tiny --rtl r --die d.npz --no-open'
+    assert line.split() == expected.split()
+    line = make("-n", "uvm", "PRESET=tiny", "ARGS=--seed 2")[-1]
+    assert line.split() == ".venv/bin/python -m tb.uvm --preset tiny --seed 2".split()
 
 
 def test_ci_runs_make_test() -> None:

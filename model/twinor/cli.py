@@ -139,7 +139,7 @@ def replay(
     for line in show(folder / reproducer.WAVE, open_it=open_it) if waves or open_it else []:
         console.print(line, soft_wrap=True)
     if found:
-        again: list[Path | str] = [program(), "replay", folder, *(["--rtl", rtl] if rtl else [])]
+        again: list[Path | str] = [program(), "replay", folder, *(("--rtl", rtl) if rtl else ())]
         console.print(f"after a repair: {command(*again)}", soft_wrap=True)
         raise found
     console.print("no difference: golden and rtl agree at every seam")

@@ -17,6 +17,7 @@ from rich.table import Table
 from twinor.config import load
 from twinor.cosim import icarus
 from twinor.errors import TwinorError
+from twinor.params import RTL
 from twinor.store import write_text
 
 from tb.common.runner import BenchFailed, BuildFailed
@@ -41,7 +42,7 @@ def main(
 ) -> None:
     """Run constrained-random and directed sequences through the macro until every coverage goal is met."""
     for config in [load(name) for name in preset]:
-        _run(config, seed=seed, rtl=rtl or icarus.RTL, out=out)
+        _run(config, seed=seed, rtl=rtl or RTL, out=out)
 
 
 def _run(config: Config, *, seed: int, rtl: Path, out: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,17 +45,18 @@ class Coverage(uvm_component):
     def build_phase(self) -> None:
         """One cover point a goal; those of an earlier test of the run go on counting."""
         self.bins = goals(self.config)
-        self.points = {g: CoverPoint(f"{GROUP}.{g}", bins=list(bins))(lambda _: None) for g, bins in self.bins.items()}
+        self.points = {g: CoverPoint(f"{GROUP}.{g}", bins=list(bins))(_sampled) for g, bins in self.bins.items()}
         self.predicted = imp("predicted", self, self.vector)
-        self.went = {
-            s: imp(s.replace(" ", "_"), self, lambda way, s=s: self.hit("traffic", f"{s} {way}")) for s in STREAMS
-        }
+        self.went = {s: imp(s.replace(" ", "_"), self, partial(self._went, s)) for s in STREAMS}
 
     def hit(self, goal: str, *bins: str) -> None:
         """Count bins; one that the goal does not have is a mistake here."""
         for name in bins:
             assert name in self.bins[goal], f"goal {goal} has no bin {name!r}"
             self.points[goal](name)
+
+    def _went(self, stream: str, way: str) -> None:
+        self.hit("traffic", f"{stream} {way}")
 
     @property
     def open(self) -> dict[str, list[str]]:
@@ -119,7 +121,7 @@ class Coverage(uvm_component):
             self.hit("adc_clipping", *(f"{end} at {place}" for end in outside))
 
     def _column_quantities(self, trace: RoundTrace, n: int) -> NDArray[np.int64]:
-        current = flash_array.currents(self.die.strength[0], self.die.drive[0], trace.word_lines[:, n])
+        current = flash_array.currents(self.die.strength[0], self.die.drive[0], trace.word_lines[:, n].astype(np.uint8))
         q = bitline.column_quantity(self.config, current, w_slice=trace.passes[n].w_slice)
         return q[0, trace.rnd.col_base : trace.rnd.col_base + trace.rnd.col_count]
 
@@ -138,6 +140,10 @@ class Coverage(uvm_component):
             "saturates above": y > rnd.hi,
         }
         self.hit("requantization", *(name for name, found in where.items() if found.any()))
+
+
+def _sampled(_: str) -> None:
+    """What a cover point watches."""
 
 
 def _classes(values: NDArray[np.integer], bits: int) -> list[str]:

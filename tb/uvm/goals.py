@@ -81,7 +81,8 @@ def ramp_levels(config: Config) -> NDArray[np.uint8]:
         [3, 3, 2, 1, 3, 3, 2, 1]
     """
     from_end = config.active_rows - 1 - np.arange(config.rows) % config.active_rows
-    return np.minimum(1 << np.minimum(from_end, config.cell_bits), (1 << config.cell_bits) - 1).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.minimum(1 << np.minimum(from_end, 8), (1 << config.cell_bits) - 1).astype(np.uint8)
+    return levels
 
 
 def reset_states(config: Config) -> tuple[str, ...]:

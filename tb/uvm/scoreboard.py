@@ -45,7 +45,7 @@ class Scoreboard(uvm_scoreboard):
     def build_phase(self) -> None:
         """Exports for every monitor, and the prediction for whoever wants it."""
         self.predicted = uvm_analysis_port("predicted", self)
-        handlers = {
+        handlers: dict[str, Callable[[Any], None]] = {
             "words": self.word,
             "activations": self.beat,
             "psums": self.psum,

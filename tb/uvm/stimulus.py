@@ -55,8 +55,8 @@ def corner_chain(config: Config, rng: Rng, *, rounds: int | None = None) -> Chai
         if rnd.start is Start.LAST:
             cornered = replace(cornered, col_base=0, col_count=made[-1].col_count)
         made.append(cornered)
-    table = {"mult": _corners(rng, MULT_BITS, config.cols), "add": _corners(rng, ADD_BITS, config.cols)}
-    chain = replace(base, rounds=tuple(made), **{name: t.astype(np.int32) for name, t in table.items()})
+    mult, add = (_corners(rng, bits, config.cols).astype(np.int32) for bits in (MULT_BITS, ADD_BITS))
+    chain = replace(base, rounds=tuple(made), mult=mult, add=add)
     validate(config, chain)
     return chain
 
@@ -65,14 +65,14 @@ def _corner_round(config: Config, rng: Rng, rnd: Round) -> Round:
     row_base = int(rng.choice([0, rnd.row_base, config.rows - config.in_lanes]))
     col_base = int(rng.choice([0, rnd.col_base, config.cols - config.n_adcs]))
     rows, cols = config.rows - row_base, config.cols - col_base
-    row_count = int(rng.choice([1, min(config.active_rows, rows), rng.integers(1, rows + 1), rows]))
+    row_count = int(rng.choice([1, min(config.active_rows, rows), int(rng.integers(1, rows + 1)), rows]))
     phases = int(rng.integers(1, cols // config.n_adcs + 1)) * config.n_adcs
-    col_count = int(rng.choice([1, phases, rng.integers(1, cols + 1), cols]))
+    col_count = int(rng.choice([1, phases, int(rng.integers(1, cols + 1)), cols]))
     top = 1 << (config.acc_bits - 1)
     lo, hi = [(0, 15), (-8, 7), (-16, 0), (-top, top - 1), (rnd.lo, rnd.hi)][int(rng.integers(5))]
     shift = int(rng.choice([1, rnd.shift, SHIFT_MAX]))
-    region = {"row_base": row_base, "row_count": row_count, "col_base": col_base, "col_count": col_count}
-    return replace(rnd, **region, lo=lo, hi=hi, shift=shift)
+    placed = replace(rnd, row_base=row_base, row_count=row_count, col_base=col_base, col_count=col_count)
+    return replace(placed, lo=lo, hi=hi, shift=shift)
 
 
 def _corners(rng: Rng, bits: int, count: int | tuple[int, ...]) -> NDArray[np.int64]:
@@ -121,14 +121,14 @@ def code_ramp(config: Config) -> tuple[Chain, NDArray[np.int64]]:
 
 def directed_chains(config: Config, rng: Rng) -> Iterator[Chain]:
     """Every ADC step at every slice, every start with every end, every chain length, and saturation on both sides."""
-    full = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols}
+    full: dict[str, Any] = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols}
     plan = (config.x_slices, config.w_slices)
 
     def steps(step: int) -> tuple[tuple[int, ...], ...]:
         return tuple((step,) * plan[1] for _ in range(plan[0]))
 
     def chain(*rounds: dict[str, Any]) -> Chain:
-        made = tuple(Round(**({**full, "steps": steps(config.steps[-1])} | fields)) for fields in rounds)
+        made = tuple(Round(**(full | {"steps": steps(config.steps[-1])} | fields)) for fields in rounds)
         mult, add = rng.integers(1, 1 << 8, config.cols), rng.integers(-(1 << 8), 1 << 8, config.cols)
         whole = Chain(macro=0, rounds=made, mult=mult.astype(np.int32), add=add.astype(np.int32))
         validate(config, whole)

@@ -49,7 +49,7 @@ class MacroTest(pyuvm.uvm_test):
     def build_phase(self) -> None:
         """Make the environment."""
         self.guard = LogGuard().__enter__()
-        self.dut = cocotb.top
+        self.dut: Any = cocotb.top
         self.config, self.rng = bench.config(), bench.generator(type(self).__name__)
         self.env = MacroEnv("env", self)
         self.env.config, self.env.die, self.env.clocking = self.config, bench.die(), Clocking(self.dut)
