@@ -63,7 +63,8 @@ def test_sampled_dies_equal_golden(config: Config, rng: np.random.Generator) -> 
         assert_equal(config, die, chain, stimulus(config, chain, rng, vectors=8))
 
 
-def test_ties_at_a_threshold_equal_golden(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("order", ["any", "monotone"])
+def test_ties_at_a_threshold_equal_golden(order: str, rng: np.random.Generator) -> None:
     """Thresholds on the very quantities that occur: one rounding error anywhere would change a code."""
     die = wild_die(TINY, rng)
     chain = chain_of(TINY, one_round(TINY))
@@ -73,6 +74,9 @@ def test_ties_at_a_threshold_equal_golden(rng: np.random.Generator) -> None:
     seen = [engine.column_quantity(0, rnd, torch.from_numpy(flow.inputs[0]), p).numpy() for p in passes(TINY, rnd)]
     for adc in range(TINY.n_adcs):
         die.threshold[0, adc, 1:] = rng.choice(np.concatenate(seen)[:, adc :: TINY.n_adcs].reshape(-1), 15)
+    if order == "monotone":
+        die.threshold[0, :, 1:].sort(axis=1)
+    assert fast.Engine(TINY, die).monotone.tolist() == [order == "monotone"]
     assert_equal(TINY, die, chain, flow)
 
 

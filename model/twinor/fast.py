@@ -65,6 +65,7 @@ class Engine:
         # An ideal die's strengths share 2**frac_bits: without common factors the sums fit float32.
         self.strength_unit = gcd(*np.unique(die.strength).tolist(), 0) or 1
         self.drive_unit = gcd(*np.unique(die.drive).tolist(), 0) or 1
+        self.monotone = (np.diff(die.threshold[..., 1:].astype(np.int64), axis=2) >= 0).all(axis=(1, 2))
 
     def run_chain(
         self, chain: Chain, inputs: Sequence[NDArray[np.integer]], psums: NDArray[np.integer] | None = None
@@ -120,18 +121,22 @@ class Engine:
         return product.to(torch.int64) * (self.strength_unit * self.drive_unit)
 
     def convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
-        """ADC codes of column quantities, int64[vectors, columns]; the same bit-by-bit search as golden.
+        """ADC codes of column quantities, int64[vectors, columns].
 
-        So it also holds for tables that mismatch made non-monotone.
+        The code of a monotone table counts the thresholds passed; where mismatch made it non-monotone the path decides,
+        and the search is golden's, bit by bit.
         """
         config = self.config
-        columns = torch.arange(rnd.col_base, rnd.col_base + rnd.col_count)
-        table = torch.from_numpy(self.die.threshold[macro].astype(np.int64)).mul(step).reshape(-1)
-        base = ((columns % config.n_adcs) << config.adc_bits).expand_as(q)
+        adcs = np.arange(rnd.col_base, rnd.col_base + rnd.col_count) % config.n_adcs
+        table = torch.from_numpy(self.die.threshold[macro, adcs].astype(np.int64)).mul(step)
+        if self.monotone[macro]:
+            passed = torch.searchsorted(table[:, 1:].contiguous(), q.T.contiguous(), right=True).T
+            return passed + config.code_min
+        base, flat = torch.arange(len(adcs)) << config.adc_bits, table.reshape(-1)
         result = torch.zeros_like(q)
         for bit in reversed(range(config.adc_bits)):
             trial = result | 1 << bit
-            result = torch.where(q >= table[base + trial], trial, result)
+            result = torch.where(q >= flat[base + trial], trial, result)
         return result + config.code_min
 
     def _finish(self, chain: Chain, rnd: Round, acc: torch.Tensor) -> torch.Tensor:
