@@ -29,7 +29,7 @@ from twinor.rounds import Chain, End, Round, Start
 
 pytestmark = pytest.mark.fast
 
-FEW = settings(max_examples=10)
+FEW = settings(max_examples=12)
 
 
 def run(config: Config, die: Die, chain: Chain, *inputs: Ints, psums: Ints | None = None) -> Ints:
@@ -42,14 +42,14 @@ def exact(config: Config, weights: Ints, x: Ints) -> Ints:
     return run(config, programmed(config, weights), chain_of(config, one_round(config)), x)
 
 
-def activations(config: Config, rng: Rng, *, vectors: int = 3) -> Ints:
+def activations(config: Config, rng: Rng, *, vectors: int = 8) -> Ints:
     """Codes over the whole range, for every row."""
     return rng.integers(0, 1 << config.input_bits, (vectors, config.rows))
 
 
 def random_round(config: Config, rng: Rng, **fields: object) -> Round:
-    """A whole round with any steps, raw."""
-    steps = rng.choice(config.steps, (config.x_slices, config.w_slices)).tolist()
+    """A whole round, raw, with the larger steps: a column that saturates shows no difference."""
+    steps = rng.choice(config.steps[-3:], (config.x_slices, config.w_slices)).tolist()
     return one_round(config, steps=tuple(map(tuple, steps)), **fields)
 
 
@@ -179,11 +179,12 @@ def test_input_slices_run_alone_recombine_to_the_whole_on_any_die(config: Config
 # Order and place on any die //
 
 
-@FEW
+@settings(max_examples=25)
 @given(configs(), seeds)
 def test_inputs_may_come_in_any_order_if_their_cells_move_along(config: Config, seed: int) -> None:
     """On any die within a row group, where the same currents add up; where nothing is lost, across all rows."""
     rng = np.random.default_rng(seed)
+    config = replace(config, active_rows=max(config.active_rows, min(config.rows, 6)))  # groups that can be shuffled
     die, x, chain = wild_die(config, rng), activations(config, rng), chain_of(config, random_round(config, rng))
     groups = np.split(np.arange(config.rows), range(config.active_rows, config.rows, config.active_rows))
     order = np.concatenate([rng.permutation(rows) for rows in groups])
@@ -235,7 +236,9 @@ def test_a_round_may_be_cut_between_row_groups_on_any_die(config: Config, seed: 
 def test_what_a_chain_does_not_use_changes_nothing(config: Config, seed: int) -> None:
     """Cells and drives of other rows and columns, the threshold of trial 0 and of other ADCs, the rest of the table."""
     rng = np.random.default_rng(seed)
-    chain, die = random_chain(config, rng), wild_die(config, rng)
+    chain, die, top = random_chain(config, rng), wild_die(config, rng), 1 << config.acc_bits - 1
+    open_rules = {"shift": int(rng.integers(1, 9)), "lo": -top, "hi": top - 1}  # nothing hides behind a limit
+    chain = changed(chain, rounds=tuple(changed(rnd, **open_rules) for rnd in chain.rounds))
     flow = stimulus(config, chain, rng, vectors=2)
     rows, cols = np.zeros(config.rows, dtype=bool), np.zeros(config.cols, dtype=bool)
     for rnd in chain.rounds:
