@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## create .venv and install the simulator and linters; the other targets do what they need of it
-	@$(SETUP) icarus lint python
+	@$(SETUP) icarus lint browser python
 
 sim: ## run a trained network's layers through the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
 	@$(SETUP) icarus python
@@ -44,7 +44,7 @@ params: ## write rtl/macro_params.vh from a preset (ARGS="...")
 	$(BIN)/twinor params $(ARGS)
 
 test: ## run every test (ARGS="-k word")
-	@$(SETUP) icarus lint python
+	@$(SETUP) icarus lint browser python
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fast: ## run the tests that need Python alone, in seconds (ARGS="-k word")

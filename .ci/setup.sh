@@ -6,6 +6,7 @@
 #
 #   icarus   Icarus Verilog, which runs the RTL; nothing is simulated without it
 #   lint     Verilator and Yosys, which only check the RTL; their tests skip where they are missing
+#   browser  Chromium, which opens the reports; their tests skip where it is missing
 #   python   .venv with every pin of requirements.lock, and this package, editable
 #
 # PYTHON names the interpreter that makes .venv (default: python3).
@@ -54,6 +55,11 @@ setup_icarus() {
 setup_lint() {
   { have verilator && have yosys; } || apt_install verilator yosys ||
     say "Verilator or Yosys is missing, so tests that need it are skipped: to run them, $(apt_command verilator yosys)."
+}
+
+setup_browser() {
+  have chromium || apt_install chromium fonts-dejavu-core ||
+    say "Chromium is missing, so tests that open a report are skipped: to run them, $(apt_command chromium fonts-dejavu-core)."
 }
 
 # Python //
@@ -147,7 +153,7 @@ fi
 
 for part in "$@"; do
   case $part in
-    icarus | lint | python) "setup_$part" ;;
-    *) die "no part of the set-up is called '$part': expected icarus, lint or python." ;;
+    icarus | lint | browser | python) "setup_$part" ;;
+    *) die "no part of the set-up is called '$part': expected icarus, lint, browser or python." ;;
   esac
 done

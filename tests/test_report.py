@@ -35,8 +35,6 @@ from twinor.workbench import Workbench
 
 from tb.common.configs import NOR40, OFFSET, TWOS
 
-pytestmark = pytest.mark.fast
-
 DATE = "2026-01-02 03:04 UTC"
 UNIT = replace(SMALL, name="small_unit", step="unit", adc_bits=5)
 """Holds 4 active rows without loss, not 8."""

@@ -65,7 +65,8 @@ class Engine:
         # An ideal die's strengths share 2**frac_bits: without common factors the sums fit float32.
         self.strength_unit = gcd(*np.unique(die.strength).tolist(), 0) or 1
         self.drive_unit = gcd(*np.unique(die.drive).tolist(), 0) or 1
-        self.monotone = (np.diff(die.threshold[..., 1:].astype(np.int64), axis=2) >= 0).all(axis=(1, 2))
+        rising = np.diff(die.threshold[..., 1:].astype(np.int64), axis=2) >= 0
+        self.monotone = [bool(macro.all()) for macro in rising]
 
     def run_chain(
         self, chain: Chain, inputs: Sequence[NDArray[np.integer]], psums: NDArray[np.integer] | None = None
