@@ -205,7 +205,7 @@ def test_every_file_begins_with_its_licence() -> None:
 # Links //
 
 FOLDERS = ["", "rtl", "tb", "tests", "model", "model/twinor"]
-"""Where a file named in backticks may be, besides the folder of its page."""
+"""Where a file in backticks may be, besides the folder of its page and the folders that the page names."""
 
 
 def dead_links(page: Path) -> list[str]:
@@ -216,6 +216,7 @@ def dead_links(page: Path) -> list[str]:
     kinds = "|".join(suffix[1:] for suffix in FILE_TYPES if suffix)
     named = re.findall(rf"`([\w./-]+\.(?:{kinds}))`", text)
     places = [REPO / page.parent, *(REPO / folder for folder in FOLDERS)]
+    places += [place / folder for folder in re.findall(r"`([\w./-]+)/`", text) for place in places]
     return dead + [name for name in named if not any((place / name).is_file() for place in places)]
 
 
