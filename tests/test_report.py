@@ -6,13 +6,12 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace as changed
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import plotly.offline
 import pytest
+from report_page import Page
 from report_runs import SMALL, TRAINING, cosim_run, golden_traces, logits_of, plain_run, small_bench
 from twinor import report
 from twinor.config import Config, replace
@@ -21,7 +20,7 @@ from twinor.die import ideal_die, sample_die
 from twinor.errors import TwinorError
 from twinor.golden import sar_adc
 from twinor.place import place
-from twinor.report import applied, page, palette
+from twinor.report import page, palette
 from twinor.report import sweep as sweeps
 from twinor.report.codes import count_codes
 from twinor.report.confusion import confusion
@@ -38,62 +37,6 @@ from tb.common.configs import NOR40, OFFSET, TWOS
 DATE = "2026-01-02 03:04 UTC"
 UNIT = replace(SMALL, name="small_unit", step="unit", adc_bits=5)
 """Holds 4 active rows without loss, not 8."""
-
-
-class Page(HTMLParser):
-    """Attributes, tables, chart specifications and visible text of a page."""
-
-    def __init__(self, html: str) -> None:
-        """Read it all."""
-        super().__init__()
-        self.attributes: list[tuple[str, str, str]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.specs: dict[str, dict[str, Any]] = {}
-        self.words: list[str] = []
-        self.captions: list[str] = []
-        self._open: list[str] = []
-        self._spec = ""
-        self._title = ""
-        self.feed(html)
-        self.close()
-        self.text = " ".join("".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep attributes; a heading names the table after it."""
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        self._open.append(tag)
-        self._spec = dict(attrs).get("data-chart") or ""
-        if tag == "h3":
-            self._title = ""
-        elif tag == "table":
-            self.tables[self._title] = []
-        elif tag == "tr":
-            self.tables[self._title].append([])
-        elif tag in ("td", "th"):
-            self.tables[self._title][-1].append("")
-        elif tag == "figcaption":
-            self.captions.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Words of different elements do not run together."""
-        self.words.append(" ")
-        while self._open.pop() != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        """Keep specifications, cells and text."""
-        inside = self._open[-1] if self._open else ""
-        if inside == "script":
-            if self._spec:
-                self.specs[self._spec] = json.loads(data)
-        elif inside != "style":
-            self.words.append(data)
-            if inside == "h3":
-                self._title += data
-            elif inside in ("td", "th"):
-                self.tables[self._title][-1][-1] += data
-            elif inside == "figcaption":
-                self.captions[-1] += data
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -445,49 +388,3 @@ def test_coverage_that_does_not_belong_here_is_told_with_the_command(content: st
 def test_a_page_without_coverage_names_the_command(html: str, shown: Page) -> None:
     assert "run <code>make uvm PRESET=small</code>, then this command again." in html
     assert "Goals" not in shown.tables
-
-
-# What it is told about //
-
-
-def test_the_digest_covers_every_module_and_nothing_else(tmp_path: Path) -> None:
-    rtl = tmp_path / "rtl"
-    (rtl / "sim").mkdir(parents=True)
-    (rtl / "rtl.f").write_text("rtl/a.v\n", encoding="utf-8")
-    for name in ("a.v", "sim/b.v"):
-        (rtl / name).write_text(name, encoding="utf-8")
-    digests = [icarus.digest(rtl)]
-    (rtl / "macro_params.vh").write_text("ROWS", encoding="utf-8")
-    assert icarus.digest(rtl) == digests[0]
-    for name in ("a.v", "sim/b.v"):
-        (rtl / name).write_text(f"{name} changed", encoding="utf-8")
-        digests.append(icarus.digest(rtl))
-    (rtl / "sim" / "c.v").write_text("", encoding="utf-8")
-    digests.append(icarus.digest(rtl))
-    assert len(set(digests)) == 4 and all(re.fullmatch(r"[0-9a-f]{64}", d) for d in digests)
-    assert applied.verilog(tmp_path) == ""
-
-
-def test_a_commit_is_told_only_of_the_checkout_itself(tmp_path: Path) -> None:
-    assert applied.commit(tmp_path) == ""
-    assert applied.commit(icarus.HARNESS.parent) == ""  # below the checkout, not it
-
-
-def luminance(colour: str) -> float:
-    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
-
-
-@pytest.mark.parametrize("scheme", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
-def test_colours_are_told_apart_by_everyone(scheme: dict[str, str]) -> None:
-    """Text 4.5 to 1 on both grounds, marks 3 to 1 (thin lines beside strong ones 2 to 1): WCAG 2.1."""
-
-    def contrast(a: str, b: str) -> float:
-        low, high = sorted((luminance(scheme[a]), luminance(scheme[b])))
-        return (high + 0.05) / (low + 0.05)
-
-    assert set(palette.LIGHT) == set(palette.DARK) and len(set(scheme.values())) == len(scheme)
-    for text in ("ink", "muted", "series", "accent"):
-        assert min(contrast(text, "page"), contrast(text, "panel")) >= 4.5
-    assert contrast("third", "page") >= 3 and contrast("thin", "page") >= 2
