@@ -12,7 +12,7 @@ from twinor.rounds import ROUND_STRIDE, End, Start, pack, passes
 from tb.common import bench
 from tb.common.probes import uncleared
 from tb.common.sequence import Expected, Fields
-from tb.common.stimulus import random_chain
+from tb.common.stimulus import at_the_top, random_chain
 from tb.common.stream import StreamSource, never, pauses
 from tb.common.values import to_int
 
@@ -312,7 +312,7 @@ async def chains_at_full_rate_run_in_the_cycles_that_golden_states(dut: Any) -> 
 
 @cocotb.test
 async def chains_keep_their_order_under_random_traffic(dut: Any) -> None:
-    """Random chains, late beats, codes that wait: same order, enough settling, nothing lost or overwritten."""
+    """Random chains, late beats, codes that wait, some fields at their top: same order, enough settling, nothing lost."""
     rng = bench.generator("traffic")
     ctrl = MacroCtrl(dut, rng)
     await ctrl.start()
@@ -320,6 +320,8 @@ async def chains_keep_their_order_under_random_traffic(dut: Any) -> None:
         ctrl.around.idle = pauses(rng, 0.5)
         ctrl.around.busy = pauses(rng, (0.3, 0.9)[n % 2])
         chain = random_chain(ctrl.cfg, rng, rounds=None if ctrl.cfg.rows <= 16 else 3)
+        if n % 4 == 3:
+            chain = at_the_top(ctrl.cfg, rng, chain)
         await ctrl.run_chain(chain, vectors=2)
 
 

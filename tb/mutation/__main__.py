@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m tb.mutation`: draw mutants of every block, name the test that kills each, prove the rest equivalent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twinor.paste import near
+from twinor.store import write_text
+
+from tb.mutation.benches import BLOCKS
+from tb.mutation.campaign import campaign
+from tb.mutation.table import HEADER, record, row, survivors, tally, total
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tb.mutation.campaign import Verdict
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tb.mutation", description=__doc__)
+    parser.add_argument("--block", nargs="+", choices=BLOCKS, default=BLOCKS, help="blocks (default: all)")
+    parser.add_argument("--count", type=_positive, default=20, help="mutants of each block (default: 20)")
+    parser.add_argument("--seed", type=int, default=1, help="of the choice of mutants (default: 1)")
+    parser.add_argument("--jobs", type=_positive, default=2, help="processes (default: 2)")
+    parser.add_argument("--out", type=Path, default=Path("build/mutation.json"), help="file of the results")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a campaign; 1 if anything survives without a proof."""
+    options = arguments(argv)
+    for tool in ("iverilog", "yosys"):
+        if shutil.which(tool) is None:
+            print(f"twinor: {tool} is not installed: run make setup", file=sys.stderr)
+            return 2
+    began = time.monotonic()
+    print(f"seed {options.seed}, {options.count} mutants of each block", flush=True)
+    print(HEADER, flush=True)
+    blocks = list(dict.fromkeys(options.block))
+    drafts, verdicts = campaign(blocks, count=options.count, seed=options.seed, jobs=options.jobs, report=_say)
+    print("\n".join(["", *survivors(verdicts)]))
+    print("\n".join(["", *(tally(draft, verdicts) for draft in drafts)]))
+    result = {"seed": options.seed, "count": options.count, "mutants": [record(verdict) for verdict in verdicts]}
+    result["passed_over"] = {d.block: {"refused": d.refused, "unchanged": d.unchanged} for d in drafts}
+    write_text(options.out, json.dumps(result, indent=1) + "\n")
+    print(f"wrote {near(options.out)} after {time.monotonic() - began:.0f} s")
+    print(total(len(blocks), verdicts))
+    return int(any(verdict.name == "survived" for verdict in verdicts))
+
+
+def _say(verdict: Verdict) -> None:
+    print(row(verdict), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benches that a mutant has to pass, in order, and what the first failure says."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from twinor.die import sample_die
+
+from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
+from tb.common.results import read_results
+from tb.common.runner import BenchFailed, run_bench
+from tb.common.sources import needs_die
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twinor.config import Config
+    from twinor.die import Die
+
+__all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
+
+BLOCKS = (
+    *("wl_dac", "sar_adc", "shift_add", "requantize", "macro_ctrl", "cim_macro"),
+    *("flash_array", "bitline", "adc_frontend"),
+)
+"""The synthesizable blocks of rtl.f, then the behavioural array."""
+
+CONFIGS = (RAGGED, OFFSET, TWOS, SLICED, TINY)
+"""All three encodings, sizes that divide nothing, one and several weight slices; the sharpest first."""
+
+CPU_SECONDS = 90
+"""A simulator that computes longer is in a loop without time, which no cycle limit ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A bench on a configuration; `tests` restricts it to those that match."""
+
+    bench: str
+    config: Config
+    tests: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """What found a mutant: bench, configuration, cocotb test, and the first line of its failure."""
+
+    bench: str
+    config: str
+    test: str
+    message: str
+
+
+def steps_of(block: str) -> list[Step]:
+    """The block's own bench on every configuration, then the macro's.
+
+    Example:
+        >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][4:6]
+        [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
+    """
+    return [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
+
+
+def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:
+    """Run one bench on a folder of Verilog until its first failure; None if it passes.
+
+    Raises:
+        BuildFailed: the Verilog does not compile.
+    """
+    os.environ["COCOTB_MAX_FAILURES"] = "1"
+    _limit_processor_time()
+    die = _die(step.config) if needs_die(step.bench) else None
+    try:
+        run_bench(step.bench, step.config, workdir, rtl=rtl, die=die, tests=step.tests)
+    except BenchFailed:
+        outcomes = read_results(workdir / "results.xml") or []
+        bad = next((outcome for outcome in outcomes if outcome.message is not None), None)
+        test, message = (bad.name, str(bad.message)) if bad else ("", "the simulator did not come to an end")
+        return Kill(step.bench, step.config.name, test, message)
+    return None
+
+
+def _die(config: Config) -> Die:
+    """A varied die with random cells, its thresholds in no order."""
+    rng = np.random.default_rng(1)
+    levels = rng.integers(0, 1 << config.cell_bits, (1, config.rows, config.bit_lines)).astype(np.uint8)
+    die = sample_die(config, levels, seed=2)
+    rng.shuffle(die.threshold[0, :, 1:], axis=1)
+    return die
+
+
+def _limit_processor_time() -> None:
+    """Simulators inherit the limit and start at 0; this process keeps what it has used."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))

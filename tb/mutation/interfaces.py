@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the pages of the blocks (rtl/<block>.md) say about their ports, as Verilog that a proof can use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["INTERFACES", "Interface"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """Expressions over parameters, ports and registers of a block.
+
+    Attributes:
+        assumptions: what the page demands of the inputs in every cycle, by the sentence that a proof names.
+        observed: when an output counts; the others always do.
+        counts: when a register counts; proven with the rest, not assumed.
+        facts: what the block's own registers always obey; proven with the rest, not assumed.
+    """
+
+    assumptions: dict[str, str] = field(default_factory=dict)
+    observed: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, str] = field(default_factory=dict)
+    facts: tuple[str, ...] = ()
+
+
+_LANES = dict.fromkeys(("sum_q", "col_q", "last_q", "raw_q", "shift_q", "lo_q", "hi_q"), "left_q != 0")
+_CODE = (
+    *("phase_o", "first_o", "keep_o", "psum_o", "final_o", "code_step_shift_o", "code_step_three_o", "slice_shift_o"),
+    *(
+        "negate_o",
+        "offset_o",
+        "x_shift_o",
+        "wl_sum_o",
+        "col_o",
+        "lanes_o",
+        "last_o",
+        "raw_o",
+        "shift_o",
+        "lo_o",
+        "hi_o",
+    ),
+)
+
+
+def _field(stage: str, low: int, width: int) -> str:
+    """A field of the round that a stage of macro_ctrl works on."""
+    return f"rounds_q[{stage}_q * 32 * ROUND_WORDS + {low} +: {width}]"
+
+
+_PLAN = _field("settle", 64, 8)
+
+
+INTERFACES = {
+    "wl_dac": Interface(
+        assumptions={
+            "load_base_i is a multiple of IN_LANES": "load_base_i % IN_LANES == 0",
+            "load_count_i is at least 1": "load_count_i != 0",
+            "the vector ends at or below ROWS": "{16'd0, load_base_i} + load_count_i <= ROWS",
+            "load_count_i is stable from the first beat to the swap": "fill_q < load_count_i || fill_q == 0",
+            "slice_i is below X_SLICES": "slice_i < X_SLICES",
+            "row_num_i is 1 .. ROWS": "row_num_i != 0 && row_num_i <= ROWS",
+            "the driven rows end at or below ROWS": "{16'd0, row_first_i} + row_num_i <= ROWS",
+            "swap_i only while loaded_o is high": "!swap_i || loaded_q",
+        },
+    ),
+    "sar_adc": Interface(
+        assumptions={"start_i never in a trial cycle": "!start_i || seq_q == 0"},
+        facts=("(seq_q & (seq_q - 1'b1)) == 0",),
+    ),
+    "shift_add": Interface(
+        assumptions={
+            "phase_i is below COLS_PER_ADC": "phase_i < COLS_PER_ADC",
+            "psum_lanes_i is at most N_ADCS": "psum_lanes_i <= N_ADCS",
+            "psum_lanes_i is stable while partial sums wait": "have_q <= psum_lanes_i",
+            "never both keep_i and psum_i": "!(keep_i && psum_i)",
+        },
+        observed={"sum_o": "code_valid_i"},
+        facts=("have_q <= N_ADCS",),
+    ),
+    "requantize": Interface(
+        assumptions={
+            "lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS",
+            "the columns end at or below COLS": "{16'd0, col_i} + lanes_i <= COLS",
+            "shift_i is at least 1": "shift_i != 0",
+            "lo_i <= hi_i": "$signed(lo_i) <= $signed(hi_i)",
+        },
+        observed={"out_data_o": "out_valid_o", "out_last_o": "out_valid_o"},
+        counts=_LANES | dict.fromkeys(("out_data_q", "out_last_q"), "out_valid_q"),
+        facts=(
+            "left_q <= N_ADCS",
+            "left_q == 0 || {16'd0, col_q} + left_q <= COLS",
+            "left_q == 0 || shift_q != 0",
+            "left_q == 0 || $signed(lo_q) <= $signed(hi_q)",
+        ),
+    ),
+    "macro_ctrl": Interface(
+        assumptions={
+            "adc_done_i only while a conversion runs": "!adc_done_i || (convert_busy_q && !sample_q)",
+            "plan is 1 .. X_SLICES": f"!busy_q || ({_PLAN} != 0 && {_PLAN} <= X_SLICES)",
+            "row_base + row_count <= ROWS": f"!loaded_i || {_field('load', 16, 16)} <= ROWS",
+            "col_base + col_count <= COLS": f"!convert_busy_q || {_field('convert', 48, 16)} <= COLS",
+        },
+        observed=dict.fromkeys(_CODE, "code_valid_o") | {"psum_lanes_o": "psum_want_o"},
+        facts=(
+            "wait_q <= WL_CYCLES + SETTLE_CYCLES - 1",
+            "!sample_q || convert_busy_q",
+            "!busy_q || (x_q < X_SLICES && w_q < W_SLICES)",
+            "!busy_q || left_q <= ROWS",
+            "!convert_busy_q || (convert_x_q < X_SLICES && convert_w_q < W_SLICES)",
+            "!convert_busy_q || col_q < COLS",
+            "!convert_busy_q || {16'd0, phase_q} * N_ADCS == col_q",
+            "!code_valid_q || (code_x_q < X_SLICES && code_w_q < W_SLICES)",
+            "!code_valid_q || code_col_q < COLS",
+        ),
+    ),
+    "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
+    "adc_frontend": Interface(
+        assumptions={"mux_i selects a column": "mux_i * N_ADCS + N_ADCS <= COLS"},
+    ),
+}
+"""The interfaces of the blocks; one that is missing assumes nothing, and every output counts."""
