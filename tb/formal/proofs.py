@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which proofs there are: property module, Verilog, configurations and depth of each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from twinor.config import Config, replace
+
+from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
+from tb.formal.engine import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["PROOFS", "Proof"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A property module and where it must hold.
+
+    Attributes:
+        name: as on the command line; the file is `<name>.v`.
+        sources: Verilog files in `rtl/`.
+        configs: configurations that the proof covers.
+        depth: most cycles of the induction.
+        reach: cycles from the reset in which a run is sought that shows why an induction failed.
+        show: signals of the property module that a trace shows, besides the properties.
+        apart: pairs of an input and an output between which there must be no combinational path.
+        fixed: parameters that differ from the configuration's.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    configs: tuple[Config, ...]
+    depth: int = 1
+    reach: int = 20
+    show: tuple[str, ...] = ()
+    apart: tuple[tuple[str, str], ...] = ()
+    fixed: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def file(self) -> str:
+        """The property module's file."""
+        return f"{self.name}.v"
+
+    @property
+    def top(self) -> str:
+        """The property module."""
+        return f"formal_{self.name}"
+
+    def parameters(self, config: Config) -> dict[str, int]:
+        """Parameters that the property module declares."""
+        text = (FOLDER / self.file).read_text(encoding="utf-8")
+        names = re.findall(r"^  parameter integer (\w+)", text, flags=re.MULTILINE)
+        known = config.parameters() | {
+            "CODE_MIN": config.code_min,
+            "CODE_MAX": config.code_max,
+            "STEP_SHIFT_MAX": config.step_shift_max,
+            "ROUND_BOUND": config.round_bound,
+            "BOUND_BITS": config.acc_bits,
+        }
+        return {name: {**known, **self.fixed}[name] for name in names}
+
+
+TWO_BITS = replace(TINY, name="tiny_2bit", adc_bits=2)
+WIDE = tuple(replace(c, name=f"{c.name}_8bit", adc_bits=8) for c in (TINY, OFFSET, TWOS))
+ENCODINGS = (TINY, OFFSET, TWOS, SLICED, RAGGED)
+
+PROOFS = (
+    Proof(
+        "sar_adc",
+        ("sar_adc.v",),
+        (*ENCODINGS, TWO_BITS, *WIDE),
+        show=("rst_ni", "start_i", "left_q", "seq", "found", "taken", "path_q", "count"),
+    ),
+)

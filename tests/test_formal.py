@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proofs by k-induction: each holds on a small macro, and a planted fault refutes it; `make formal` proves the rest."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from twinor.config import Config
+
+from tb.common.configs import OFFSET, TINY, TWOS
+from tb.common.sources import REPO, RTL
+from tb.formal.engine import FOLDER, attempt, wires
+from tb.formal.proofs import PROOFS, Proof
+
+pytestmark = pytest.mark.lint
+
+BY_NAME = {proof.name: proof for proof in PROOFS}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault: `old` becomes `new` in `rtl/<block>.v`, which breaks `property` of `proof`."""
+
+    proof: str
+    block: str
+    old: str
+    new: str
+    broken: str
+    config: Config = TINY
+
+
+FAULTS = [
+    Fault("sar_adc", "sar_adc", "seq_q >> 1", "seq_q >> 2", "p_trials"),
+    Fault("sar_adc", "sar_adc", "done_o = seq_q[0]", "done_o = seq_q[1]", "p_done"),
+    Fault("sar_adc", "sar_adc", "result_q | seq_q;", "result_q ^ (seq_q >> 1);", "p_trial"),
+    Fault("sar_adc", "sar_adc", "{ADC_BITS{cmp_i[a]}}", "{ADC_BITS{cmp_i[0]}}", "p_path"),
+    Fault("sar_adc", "sar_adc", "<< (ADC_BITS - 1)", "<< (ADC_BITS - 2)", "p_code"),
+    Fault("sar_adc", "sar_adc", "(WEIGHT_ENCODING == 0)", "(WEIGHT_ENCODING <= 1)", "p_any_code", OFFSET),
+]
+
+
+needs_yosys = pytest.mark.skipif(
+    shutil.which("yosys") is None, reason="yosys is not installed: `make setup` installs the linters"
+)
+
+
+@needs_yosys
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.name)
+def test_the_proof_holds_on_its_first_configuration(proof: Proof) -> None:
+    verdict = attempt(proof, proof.configs[0], RTL)
+    assert verdict.outcome == "proved", f"{verdict.broken} {verdict.said}"
+
+
+@needs_yosys
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.proof}-{fault.broken}")
+def test_a_planted_fault_refutes_the_proof(fault: Fault, tmp_path: Path) -> None:
+    """By a run from the reset, in whose last cycle the property is 0."""
+    rtl = shutil.copytree(RTL, tmp_path / "rtl")
+    path = rtl / f"{fault.block}.v"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(fault.old) == 1
+    path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+    verdict = attempt(BY_NAME[fault.proof], fault.config, rtl)
+    assert verdict.outcome == "refuted", verdict.said
+    assert fault.broken in verdict.broken
+
+
+# Property modules //
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.name)
+def test_every_property_has_a_sentence_and_is_asserted(proof: Proof) -> None:
+    text = (FOLDER / proof.file).read_text(encoding="utf-8")
+    properties, assumptions = wires(FOLDER / proof.file)
+    for name, verb in [*((p, "assert") for p in properties), *((a, "assume") for a in assumptions)]:
+        assert re.search(rf"\.\n  wire {name} |\"\n  wire {name} ", text), f"{name} has no sentence above it"
+        assert text.count(f"{verb} ({name});") == 1
+    assert len(re.findall(r"\b(assert|assume) \(", text)) == len(properties) + len(assumptions)
+
+
+@pytest.mark.parametrize("proof", PROOFS, ids=lambda proof: proof.name)
+def test_every_assumption_is_in_the_specification(proof: Proof) -> None:
+    """A comment `page: "words"` above it; the reset at power-up is the only one without."""
+    text = (FOLDER / proof.file).read_text(encoding="utf-8")
+    _, assumptions = wires(FOLDER / proof.file)
+    for name in assumptions[1:]:
+        found = re.search(rf"  // (\S+\.md): \"([^\"]+)\"\n  wire {name} ", text)
+        assert found, f"{name} names no page"
+        assert found[2] in (REPO / found[1]).read_text(encoding="utf-8"), f"{found[1]} does not say {found[2]!r}"
+    assert assumptions[0] == "a_reset"
+
+
+def test_every_encoding_is_covered_by_every_proof_of_a_block_that_has_one() -> None:
+    for proof in PROOFS:
+        assert {config.weight_encoding for config in proof.configs} >= {c.weight_encoding for c in (TINY, OFFSET, TWOS)}
