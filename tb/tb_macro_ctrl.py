@@ -312,7 +312,7 @@ async def chains_at_full_rate_run_in_the_cycles_that_golden_states(dut: Any) -> 
 
 @cocotb.test
 async def chains_keep_their_order_under_random_traffic(dut: Any) -> None:
-    """Random chains, late beats, codes that wait, some fields at their top: same order, enough settling, nothing lost."""
+    """Random chains, late beats, codes that wait, some fields at their top: same order, nothing lost or overwritten."""
     rng = bench.generator("traffic")
     ctrl = MacroCtrl(dut, rng)
     await ctrl.start()

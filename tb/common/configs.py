@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twinor.config import Config, load, replace
 
-__all__ = ["EXACT", "NOR40", "OFFSET", "RAGGED", "SLICED", "TINY", "TWOS", "ids"]
+__all__ = ["EXACT", "NOR40", "OFFSET", "RAGGED", "RAGGED_OFFSET", "SLICED", "TINY", "TWOS", "ids"]
 
 TINY = load("tiny")
 """Small enough to exhaust."""
@@ -39,6 +39,9 @@ RAGGED = replace(
     wl_cycles=2,
 )
 """Nothing divides anything: row groups of 5 in 12 rows, 3 input bits in 2-bit slices, 3 lanes, 3 rounds."""
+
+RAGGED_OFFSET = replace(RAGGED, name="tiny_ragged_offset", weight_encoding="offset", active_rows=7)
+"""The same with offset columns, and rows that are no multiple of what the word-line sum counts to."""
 
 
 def ids(config: Config) -> str:

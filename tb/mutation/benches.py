@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from twinor.die import sample_die
 
-from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
+from tb.common.configs import RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, run_bench
 from tb.common.sources import needs_die
@@ -30,7 +30,7 @@ BLOCKS = (
 )
 """The synthesizable blocks of rtl.f, then the behavioural array."""
 
-CONFIGS = (RAGGED, OFFSET, TWOS, SLICED, TINY)
+CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, TINY)
 """All three encodings, sizes that divide nothing, one and several weight slices; the sharpest first."""
 
 CPU_SECONDS = 90

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HEADER", "record", "row", "survivors", "tally", "total"]
 
-PLACE, CHANGE, KILLER = 17, 44, 35
+PLACE, CHANGE, KILLER = 17, 44, 34
 """Columns of file and line, of the change, and of what killed it."""
 
 HEADER = f"{'block':12} {'class':8} {'file:line':{PLACE}}  {'before -> after':{CHANGE}} killed by"

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mutation campaign: what it changes, that it finds faults, reports survivors, and proves equivalents alone."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tb.common.configs import OFFSET, RAGGED, TINY
+from tb.common.sources import RTL, sources_of
+from tb.mutation.__main__ import main
+from tb.mutation.benches import BLOCKS, Step, run_step
+from tb.mutation.campaign import Verdict, draw, judge
+from tb.mutation.changes import CLASSES, changes
+from tb.mutation.equivalence import Proof, prove
+from tb.mutation.mutants import Mutant, mutants
+from tb.mutation.netlist import netlist
+from tb.mutation.syntax import parse
+from tb.mutation.table import row, total
+from tb.mutation.tokens import tokenize
+
+FILES = sorted(RTL.glob("**/*.v"))
+
+
+def source(block: str) -> Path:
+    """The file that a block's mutants change."""
+    return RTL / "cim_macro.v" if block == "cim_macro" else sources_of(block, RTL)[0]
+
+
+def planted(block: str, old: str, new: str) -> Mutant:
+    """A mutant made by hand."""
+    path = source(block)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    return Mutant(block, "operator", str(path.relative_to(RTL)), text.index(old), old, new, text)
+
+
+def needs_yosys() -> None:
+    if shutil.which("yosys") is None:
+        pytest.skip("yosys is not installed: `make setup` installs it")
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_tokens_put_together_are_the_source(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tokens = tokenize(text)
+    assert "".join(token.text for token in tokens) == text
+    assert [token.start for token in tokens] == [sum(len(t.text) for t in tokens[:n]) for n in range(len(tokens))]
+
+
+@pytest.mark.fast
+def test_a_character_that_starts_no_token_is_named_with_its_line() -> None:
+    with pytest.raises(ValueError, match="line 2: '§ wire' starts no Verilog token"):
+        tokenize("module m;\n§ wire")
+
+
+@pytest.mark.fast
+def test_the_same_seed_gives_the_same_list_and_another_one_does_not() -> None:
+    lists = [[(m.start, m.new) for m in mutants("shift_add", RTL, seed=seed)] for seed in (1, 1, 2)]
+    assert lists[0] == lists[1] != lists[2]
+    assert sorted(lists[0]) == sorted(lists[2])
+
+
+@pytest.mark.fast
+def test_the_list_is_the_same_on_every_machine() -> None:
+    """Recorded: the first mutants of one block."""
+    first = [(m.kind, m.line, m.old, m.new) for m in islice(mutants("sar_adc", RTL, seed=1), 3)]
+    assert first == [
+        ("operator", 54, "!", ""),
+        ("constant", 59, "ADC_BITS", "(ADC_BITS - 1)"),
+        ("width", 54, "ADC_BITS", "(ADC_BITS - 1)"),
+    ]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_mutant_changes_one_place_of_the_body(block: str) -> None:
+    """Header, ports, parameters, comments, directives, initial blocks and sinks stay as they are."""
+    text = source(block).read_text(encoding="utf-8")
+    body = text.index(");\n") + 2
+    frozen = re.compile(r"//[^\n]*|`[^\n]*|^\s*initial\b[^;]*;|^\s*wire\s[^;]*\bunused_[^;]*;", re.MULTILINE)
+    spans = [match.span() for match in frozen.finditer(text)]
+    seen = set()
+    for mutant in mutants(block, RTL, seed=1):
+        end = mutant.start + len(mutant.old)
+        assert mutant.start >= body and mutant.old != mutant.new
+        assert mutant.mutated[: mutant.start] == text[: mutant.start]
+        assert mutant.mutated[mutant.start + len(mutant.new) :] == text[end:]
+        assert not any(first < end and mutant.start < last for first, last in spans), mutant.shown()
+        assert mutant.mutated not in seen, f"two mutants are the same: {mutant.shown()}"
+        seen.add(mutant.mutated)
+
+
+@pytest.mark.fast
+def test_every_class_occurs_and_a_block_takes_its_classes_in_turn() -> None:
+    kinds = {block: [m.kind for m in mutants(block, RTL, seed=1)] for block in BLOCKS}
+    assert {kind for block in BLOCKS for kind in kinds[block]} == set(CLASSES)
+    for block, found in kinds.items():
+        has = set(found)
+        assert set(found[: len(has)]) == has and len(has) >= 4, block
+        assert len(found) >= 40, f"{block} has {len(found)} mutants"
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("kind", "statement", "wanted"),
+    [
+        ("operator", "assign y = a <= b;", ["a < b", "a > b"]),
+        ("operator", "assign y = &a & -b;", ["|a & -b", "&a & b", "&a | -b"]),
+        ("operator", "always @(posedge c) if (!a) y <= b;", ["if (a)"]),
+        ("constant", "assign y = b + 4'd15;", ["4'd0", "4'd14"]),
+        ("constant", "assign y = b[N*2 +: N];", ["(N - 1)*2", "(N + 1)*2", "N*3", "N*1"]),
+        ("width", "wire [N-1:0] w = b[3:0];", ["[N-2:0]", "[2:0]"]),
+        ("width", "assign y = b[2];", ["[1]", "[3]"]),
+        ("select", "assign y = a ? b ? 1 : 2 : 3;", ["y = 1'b0 ?", "? 2 : 1 :", "a ? 1'b1 ?", "a ? 3 : b ? 1 : 2"]),
+        ("select", "assign y = b[a*N +: N];", ["b[0 +: N]"]),
+        ("arc", "always @(posedge c) if (a) y <= b; else y <= 0;", ["if (1'b0)", "if (1'b1)", "if (a) ;", "else ;"]),
+        ("arc", "always @(posedge c or negedge rst_ni) if (!rst_ni) y <= 4'd0; else y <= b;", ["y <= 4'd1;"]),
+    ],
+)
+def test_changes_of_a_class(kind: str, statement: str, wanted: list[str]) -> None:
+    text = f"module m #(parameter integer N = 2) (input wire a); {statement} endmodule"
+    found = [text[:start] + new + text[end:] for start, end, new in changes(parse(text))[kind]]
+    for part in wanted:
+        assert any(part in mutated for mutated in found), f"{part} not in {found}"
+
+
+@pytest.mark.fast
+def test_a_connection_is_crossed_with_a_signal_of_its_width() -> None:
+    text = "module m (input wire a); wire [3:0] b, c; wire d; u v (.x_i(b), .y_i(d), .z_o(c)); endmodule"
+    found = {text[start:end] + ">" + new for start, end, new in changes(parse(text))["select"]}
+    assert found == {"b>c", "d>a", "d>1'b0", "d>1'b1"}
+
+
+@pytest.mark.rtl
+def test_a_netlist_changes_with_the_logic_and_not_with_its_folder(tmp_path: Path) -> None:
+    rtl = Path(shutil.copytree(RTL, tmp_path / "rtl"))
+    before = [netlist("shift_add", config, RTL) for config in (RAGGED, OFFSET)]
+    assert before == [netlist("shift_add", config, rtl) for config in (RAGGED, OFFSET)]
+    planted("shift_add", "+ WEIGHT_BITS - 1)", "+ WEIGHT_BITS)").place(rtl)  # offset columns alone have it
+    after = [netlist("shift_add", config, rtl) for config in (RAGGED, OFFSET)]
+    assert after[0] == before[0] and after[1] != before[1]
+    (rtl / "shift_add.v").write_text("module shift_add (;\nendmodule\n", encoding="utf-8")
+    assert netlist("shift_add", RAGGED, rtl) is None
+
+
+@pytest.mark.rtl
+def test_a_draw_has_the_count_and_says_what_it_passed_over() -> None:
+    drawn = draw("flash_array", count=12, seed=1)
+    assert len(drawn.mutants) == 12 and drawn.refused + drawn.unchanged > 0
+
+
+@pytest.mark.rtl
+def test_the_unchanged_block_passes_and_an_obvious_mutant_is_killed_by_name(tmp_path: Path) -> None:
+    assert run_step(Step("sar_adc", TINY), RTL, tmp_path / "run") is None
+    verdict = judge(planted("sar_adc", "seq_q >> 1", "seq_q << 1"), steps=[Step("sar_adc", TINY)])
+    assert verdict.name == "killed" and verdict.kill is not None
+    assert (verdict.kill.bench, verdict.kill.config) == ("sar_adc", "tiny")
+    assert verdict.kill.test == "codes_and_trials_match_golden_around_every_threshold"
+    assert "done_o" in verdict.kill.message
+    assert len(row(verdict)) <= 120
+
+
+@pytest.mark.rtl
+def test_a_blind_bench_leaves_a_survivor() -> None:
+    """A bench of which only the parameters are compared passes everything, and no proof excuses the mutant."""
+    needs_yosys()
+    blind = [Step("sar_adc", TINY, tests="elaborated_parameters")]
+    verdict = judge(planted("sar_adc", "seq_q >> 1", "seq_q << 1"), steps=blind)
+    assert verdict.name == "survived" and verdict.proof is not None and "may differ" in verdict.proof.reason
+    assert total(1, [verdict]).endswith("1 survived") and len(row(verdict)) <= 120
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    ("block", "old", "new", "assumptions"),
+    [
+        ("sar_adc", "wire [CODE_BITS-1:0] half", "wire [CODE_BITS-2:0] half", ()),
+        ("sar_adc", "if (start_i) seq_q", "if (start_i && seq_q == 0) seq_q", ("start_i never in a trial cycle",)),
+        ("shift_add", "(first_i && !keep_i)", "(first_i && (psum_i || !keep_i))", ("never both keep_i and psum_i",)),
+        ("bitline", "{1'b0, current_i[line*", "{1'b0, 1'b0, current_i[line*", ()),
+    ],
+)  # fmt: skip
+def test_an_equivalent_mutant_is_proven(
+    block: str, old: str, new: str, assumptions: tuple[str], tmp_path: Path
+) -> None:
+    needs_yosys()
+    proof = prove(planted(block, old, new), [TINY], RTL, tmp_path)
+    assert proof == Proof(holds=True, assumptions=assumptions, reason="")
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    ("block", "old", "new"),
+    [
+        ("sar_adc", "if (!rst_ni) seq_q <= {ADC_BITS{1'b0}};", "if (!rst_ni) seq_q <= {ADC_BITS{1'b1}};"),
+        ("sar_adc", "result_q | (seq_q &", "result_q ^ (seq_q |"),
+        ("shift_add", "have_q <= 16'd0;\n    end else if", "have_q <= 16'd1;\n    end else if"),
+        ("shift_add", "wide << 1 :", "wide << 2 :"),
+        ("bitline", "(line+1)*", "(line)*"),
+        ("adc_frontend", "sample >= (", "sample > ("),
+    ],
+)
+def test_a_mutant_that_differs_is_not_proven(block: str, old: str, new: str, tmp_path: Path) -> None:
+    needs_yosys()
+    proof = prove(planted(block, old, new), [TINY], RTL, tmp_path)
+    assert not proof.holds and "may differ" in proof.reason, proof
+
+
+@pytest.mark.rtl
+def test_the_command_prints_a_row_a_mutant_and_ends_with_the_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs_yosys()
+    out = tmp_path / "mutation.json"
+    assert main(["--block", "sar_adc", "--count", "2", "--jobs", "1", "--out", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "2 mutants of 1 block: 2 killed, 0 proven equivalent, 0 survived"
+    assert sum(line.startswith("sar_adc  ") and "sar_adc.v:" in line for line in lines) == 2
+    saved = json.loads(out.read_text(encoding="utf-8"))["mutants"]
+    assert Counter(mutant["verdict"] for mutant in saved) == {"killed": 2}
+    assert all(mutant["killed_by"]["test"] for mutant in saved)
+
+
+def test_a_verdict_without_kill_or_proof_is_a_survivor() -> None:
+    assert Verdict(planted("sar_adc", "seq_q >> 1", "seq_q"), None, None).name == "survived"
