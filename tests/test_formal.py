@@ -38,6 +38,54 @@ FAULTS = [
     Fault("sar_adc", "sar_adc", "{ADC_BITS{cmp_i[a]}}", "{ADC_BITS{cmp_i[0]}}", "p_path"),
     Fault("sar_adc", "sar_adc", "<< (ADC_BITS - 1)", "<< (ADC_BITS - 2)", "p_code"),
     Fault("sar_adc", "sar_adc", "(WEIGHT_ENCODING == 0)", "(WEIGHT_ENCODING <= 1)", "p_any_code", OFFSET),
+    Fault("streams_wl_dac", "wl_dac", "load_en_i && !loaded_q", "load_en_i", "p_ready"),
+    Fault(
+        "streams_wl_dac",
+        "wl_dac",
+        "loaded_q <= fill_next >= load_count_i",
+        "loaded_q <= fill_q >= load_count_i",
+        "p_loaded",
+    ),
+    Fault(
+        "streams_wl_dac",
+        "wl_dac",
+        "load_en_i && !loaded_q",
+        "in_valid_i && load_en_i && !loaded_q",
+        "in_ready_o depends on in_valid_i",
+    ),
+    Fault(
+        "streams_shift_add",
+        "shift_add",
+        "sum_valid_o  = code_valid_i",
+        "sum_valid_o  = accept",
+        "sum_valid_o depends on sum_ready_i",
+    ),
+    Fault("streams_shift_add", "shift_add", "have_q < psum_lanes_i", "have_q <= psum_lanes_i", "p_psum_ready"),
+    Fault(
+        "streams_shift_add",
+        "shift_add",
+        "code_valid_i && final_i && (",
+        "code_valid_i && final_i && (sum_o[0] || ",
+        "p_together",
+    ),
+    Fault("streams_shift_add", "shift_add", "accept && from_psum", "accept", "p_have"),
+    Fault(
+        "streams_requantize",
+        "requantize",
+        "out_data_o  = out_data_q",
+        "out_data_o  = raw_q ? acc : out_data_q",
+        "p_stable",
+    ),
+    Fault("streams_requantize", "requantize", "else if (out_ready_i) begin", "else begin", "p_stays"),
+    Fault("streams_requantize", "requantize", "last_q && left_q == 16'd1", "last_q && left_q == 16'd2", "p_last"),
+    Fault("streams_requantize", "requantize", "left_q == 16'd0 || (", "left_q <= 16'd1 || (", "p_ready"),
+    Fault(
+        "streams_requantize",
+        "requantize",
+        "out_valid_o = out_valid_q",
+        "out_valid_o = out_valid_q && !out_ready_i",
+        "out_valid_o depends on out_ready_i",
+    ),
 ]
 
 
@@ -54,7 +102,7 @@ def test_the_proof_holds_on_its_first_configuration(proof: Proof) -> None:
 
 
 @needs_yosys
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.proof}-{fault.broken}")
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.proof}-{fault.broken.replace(' ', '_')}")
 def test_a_planted_fault_refutes_the_proof(fault: Fault, tmp_path: Path) -> None:
     """By a run from the reset, in whose last cycle the property is 0."""
     rtl = shutil.copytree(RTL, tmp_path / "rtl")

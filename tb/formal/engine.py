@@ -44,7 +44,7 @@ class Verdict:
 
     config: str
     outcome: str
-    depth: int
+    depth: int = 0
     seconds: float = 0.0
     broken: tuple[str, ...] = ()
     trace: dict[str, tuple[str, ...]] | None = None
@@ -77,7 +77,7 @@ def script(proof: Proof, config: Config, rtl: Path, induct: bool) -> list[str]:
         "async2sync",
         "opt -nodffe -nosdff",
         "check -assert",
-        *(f"select -assert-none o:{end} %ci*:-$dff i:{start} %i" for start, end in proof.apart),
+        *(f"select -assert-none o:{end} %cie* i:{start} %i" for start, end in proof.apart),
         f"sat -tempinduct -prove-asserts -set-assumes -seq 0 {how} {shown} {proof.top}",
     ]
 
@@ -120,8 +120,8 @@ def _read(proof: Proof, config: Config, said: str) -> Verdict:
         trace = _trace(said)
         broken = tuple(n for n in wires(FOLDER / proof.file)[0] if trace.get(n, ("1",))[-1] == "0")
         return Verdict(config.name, "refuted" if base in said else "not kept", proof.depth, 0, broken, trace)
-    if "selection is not empty" in said:
-        return Verdict(config.name, "refuted", 0, broken=("a path that must not be",))
+    if path := re.search(r"selection is not empty: o:(\w+) %cie\* i:(\w+)", said):
+        return Verdict(config.name, "refuted", broken=(f"{path[1]} depends on {path[2]}",))
     return Verdict(config.name, "failed", proof.depth, said="\n".join(said.strip().splitlines()[-12:]))
 
 

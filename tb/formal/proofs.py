@@ -77,4 +77,25 @@ PROOFS = (
         (*ENCODINGS, TWO_BITS, *WIDE),
         show=("rst_ni", "start_i", "left_q", "seq", "found", "taken", "path_q", "count"),
     ),
+    Proof(
+        "streams_wl_dac",
+        ("wl_dac.v",),
+        ENCODINGS,
+        show=("rst_ni", "in_valid_i", "in_ready_o", "load_en_i", "swap_i", "rows_q", "full_q", "fill"),
+        apart=(("in_valid_i", "in_ready_o"),),
+    ),
+    Proof(
+        "streams_shift_add",
+        ("shift_add.v",),
+        ENCODINGS,
+        show=("rst_ni", "code_valid_i", "code_ready_o", "first_i", "psum_i", "final_i", "in_q", "sum_valid_o"),
+        apart=(("sum_ready_i", "sum_valid_o"), ("psum_valid_i", "psum_ready_o"), ("code_valid_i", "code_ready_o")),
+    ),
+    Proof(
+        "streams_requantize",
+        ("requantize.v",),
+        ENCODINGS,
+        show=("rst_ni", "sum_valid_i", "sum_ready_o", "lanes_i", "left", "out_valid_o", "out_ready_i", "owed_q"),
+        apart=(("out_ready_i", "out_valid_o"), ("sum_valid_i", "out_valid_o"), ("sum_valid_i", "sum_ready_o")),
+    ),
 )

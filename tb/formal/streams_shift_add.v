@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Properties of the streams of the accumulators: codes and partial sums in, sums out.
+
+`default_nettype none
+
+module formal_streams_shift_add #(
+  parameter integer N_ADCS          = 1,
+  parameter integer COLS_PER_ADC    = 1,
+  parameter integer CODE_BITS       = 3,
+  parameter integer ACC_BITS        = 8,
+  parameter integer PSUM_BITS       = 8,
+  parameter integer WL_SUM_BITS     = 1,
+  parameter integer WEIGHT_BITS     = 2,
+  parameter integer WEIGHT_ENCODING = 0
+) (
+  input  wire                        clk_i,
+  input  wire                        rst_ni,
+  input  wire                        code_valid_i,
+  input  wire [N_ADCS*CODE_BITS-1:0] code_i,
+  input  wire [15:0]                 phase_i,
+  input  wire                        first_i,
+  input  wire                        keep_i,
+  input  wire                        psum_i,
+  input  wire                        final_i,
+  input  wire [6:0]                  step_shift_i,
+  input  wire                        step_three_i,
+  input  wire [7:0]                  slice_shift_i,
+  input  wire                        negate_i,
+  input  wire                        offset_i,
+  input  wire [7:0]                  x_shift_i,
+  input  wire [WL_SUM_BITS-1:0]      wl_sum_i,
+  input  wire                        psum_want_i,
+  input  wire [15:0]                 psum_lanes_i,
+  input  wire                        psum_valid_i,
+  input  wire [PSUM_BITS-1:0]        psum_data_i,
+  input  wire                        sum_ready_i,
+  output wire                        code_ready_o,
+  output wire                        psum_ready_o,
+  output wire                        sum_valid_o
+);
+
+  wire [N_ADCS*ACC_BITS-1:0] sum;
+
+  shift_add #(
+    .N_ADCS         (N_ADCS),
+    .COLS_PER_ADC   (COLS_PER_ADC),
+    .CODE_BITS      (CODE_BITS),
+    .ACC_BITS       (ACC_BITS),
+    .PSUM_BITS      (PSUM_BITS),
+    .WL_SUM_BITS    (WL_SUM_BITS),
+    .WEIGHT_BITS    (WEIGHT_BITS),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING)
+  ) dut (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .code_valid_i (code_valid_i),
+    .code_ready_o (code_ready_o),
+    .code_i       (code_i),
+    .phase_i      (phase_i),
+    .first_i      (first_i),
+    .keep_i       (keep_i),
+    .psum_i       (psum_i),
+    .final_i      (final_i),
+    .step_shift_i (step_shift_i),
+    .step_three_i (step_three_i),
+    .slice_shift_i(slice_shift_i),
+    .negate_i     (negate_i),
+    .offset_i     (offset_i),
+    .x_shift_i    (x_shift_i),
+    .wl_sum_i     (wl_sum_i),
+    .psum_want_i  (psum_want_i),
+    .psum_lanes_i (psum_lanes_i),
+    .psum_valid_i (psum_valid_i),
+    .psum_ready_o (psum_ready_o),
+    .psum_data_i  (psum_data_i),
+    .sum_valid_o  (sum_valid_o),
+    .sum_ready_i  (sum_ready_i),
+    .sum_o        (sum)
+  );
+
+  (* hierconn *) wire [15:0] \dut.have_q ;
+  wire [15:0] have = \dut.have_q ;
+
+  // What the last cycle offered, and how many partial sums of the position came in //
+
+  localparam integer FIELDS = N_ADCS*CODE_BITS + 16 + 4 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS;
+  wire [FIELDS-1:0] fields = {code_i, phase_i, first_i, keep_i, psum_i, final_i, step_shift_i, step_three_i,
+                              slice_shift_i, negate_i, offset_i, x_shift_i, wl_sum_i};
+
+  reg                       up_q = 1'b0;
+  reg                       code_waits_q, sum_waits_q, owed_q;
+  reg [FIELDS-1:0]          fields_q;
+  reg [N_ADCS*ACC_BITS-1:0] sum_q;
+  reg [15:0]                in_q, lanes_q;
+
+  wire from_psum = first_i && psum_i;
+  wire accept    = code_valid_i && code_ready_o;
+  wire beat      = psum_valid_i && psum_ready_o;
+  wire complete  = in_q == psum_lanes_i;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      code_waits_q <= 1'b0;
+      sum_waits_q  <= 1'b0;
+      owed_q       <= 1'b0;
+      in_q         <= 16'd0;
+    end else begin
+      code_waits_q <= code_valid_i && !code_ready_o;
+      sum_waits_q  <= sum_valid_o && !sum_ready_i;
+      owed_q       <= psum_want_i && !(accept && from_psum);
+      in_q         <= beat ? in_q + 16'd1 : (accept && from_psum) ? 16'd0 : in_q;
+    end
+  end
+  always @(posedge clk_i) begin
+    up_q     <= 1'b1;
+    fields_q <= fields;
+    sum_q    <= sum;
+    lanes_q  <= psum_lanes_i;
+  end
+
+  // Assumptions //
+
+  // Power comes with the reset active.
+  wire a_reset = up_q || !rst_ni;
+  // rtl/shift_add.md: "codes wait; with every field below stable until they are taken"
+  wire a_codes = !code_waits_q || (code_valid_i && fields == fields_q);
+  // rtl/shift_add.md: "both stable until that many are in and their codes taken"
+  wire a_psums = !owed_q || (psum_want_i && psum_lanes_i == lanes_q);
+  // rtl/shift_add.md: "the next `psum_lanes_i` columns are due"
+  wire a_due = (psum_lanes_i >= 1 && psum_lanes_i <= N_ADCS) && (psum_want_i || !(code_valid_i && from_psum));
+  // rtl/shift_add.md: "accumulator position, below `COLS_PER_ADC`"
+  wire a_phase = phase_i < COLS_PER_ADC;
+
+  // Properties //
+
+  // Sums that were offered and not taken are still offered.
+  wire p_stays = !rst_ni || !sum_waits_q || sum_valid_o;
+  // Sums that were offered and not taken have not changed.
+  wire p_stable = !rst_ni || !sum_waits_q || sum == sum_q;
+  // Sums leave in the cycle in which the codes of a final pass are taken, and in no other.
+  wire p_together = !code_valid_i || !final_i || (code_ready_o == (sum_valid_o && sum_ready_i));
+  // Only a final pass offers sums.
+  wire p_final = !sum_valid_o || (code_valid_i && final_i);
+  // Codes are taken as soon as partial sums (if due) are complete and the sums of a final pass can leave.
+  wire p_code_ready = code_ready_o == ((!from_psum || complete) && (!final_i || sum_ready_i));
+  // A partial sum moves while one is due and not in, and only then.
+  wire p_psum_ready = psum_ready_o == (psum_want_i && in_q < psum_lanes_i);
+  // The block counts the partial sums that came in (needed by the induction).
+  wire p_have = have == in_q;
+  // Never more partial sums are in than were due.
+  wire p_lanes = in_q == 0 || in_q <= lanes_q;
+  // Partial sums that are in are owed to a position that still wants them.
+  wire p_owed = in_q == 0 || owed_q;
+
+  always @* begin
+    assume (a_reset);
+    assume (a_codes);
+    assume (a_psums);
+    assume (a_due);
+    assume (a_phase);
+    assert (p_stays);
+    assert (p_stable);
+    assert (p_together);
+    assert (p_final);
+    assert (p_code_ready);
+    assert (p_psum_ready);
+    assert (p_have);
+    assert (p_lanes);
+    assert (p_owed);
+  end
+
+endmodule
+
+`default_nettype wire
