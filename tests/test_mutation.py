@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from tb.common.configs import OFFSET, RAGGED, TINY
 from tb.common.sources import RTL, sources_of
 from tb.mutation.__main__ import main
-from tb.mutation.benches import BLOCKS, Step, run_step
+from tb.mutation.benches import BLOCKS, Step
 from tb.mutation.campaign import Verdict, draw, judge
 from tb.mutation.changes import CLASSES, changes
 from tb.mutation.equivalence import Proof, prove
@@ -50,7 +50,7 @@ def test_tokens_put_together_are_the_source(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     tokens = tokenize(text)
     assert "".join(token.text for token in tokens) == text
-    assert [token.start for token in tokens] == [sum(len(t.text) for t in tokens[:n]) for n in range(len(tokens))]
+    assert [token.end for token in tokens] == list(accumulate(len(token.text) for token in tokens))
 
 
 @pytest.mark.fast
@@ -156,8 +156,7 @@ def test_a_draw_has_the_count_and_says_what_it_passed_over() -> None:
 
 
 @pytest.mark.rtl
-def test_the_unchanged_block_passes_and_an_obvious_mutant_is_killed_by_name(tmp_path: Path) -> None:
-    assert run_step(Step("sar_adc", TINY), RTL, tmp_path / "run") is None
+def test_an_obvious_mutant_is_killed_by_name() -> None:
     verdict = judge(planted("sar_adc", "seq_q >> 1", "seq_q << 1"), steps=[Step("sar_adc", TINY)])
     assert verdict.name == "killed" and verdict.kill is not None
     assert (verdict.kill.bench, verdict.kill.config) == ("sar_adc", "tiny")
@@ -201,12 +200,13 @@ def test_an_equivalent_mutant_is_proven(
         ("sar_adc", "if (!rst_ni) seq_q <= {ADC_BITS{1'b0}};", "if (!rst_ni) seq_q <= {ADC_BITS{1'b1}};"),
         ("sar_adc", "result_q | (seq_q &", "result_q ^ (seq_q |"),
         ("shift_add", "have_q <= 16'd0;\n    end else if", "have_q <= 16'd1;\n    end else if"),
-        ("shift_add", "wide << 1 :", "wide << 2 :"),
-        ("bitline", "(line+1)*", "(line)*"),
+        ("wl_dac", "slice_i*LINE_BITS +: LINE_BITS] :", "slice_i*(LINE_BITS + 1) +: LINE_BITS] :"),
+        ("requantize", "wide >>> shift_q", "wide >> shift_q"),
         ("adc_frontend", "sample >= (", "sample > ("),
     ],
 )
 def test_a_mutant_that_differs_is_not_proven(block: str, old: str, new: str, tmp_path: Path) -> None:
+    """Nor with all assumptions of the block together, so these contradict nothing."""
     needs_yosys()
     proof = prove(planted(block, old, new), [TINY], RTL, tmp_path)
     assert not proof.holds and "may differ" in proof.reason, proof

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from twinor.die import sample_die
 
 from tb.common.configs import RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS
 from tb.common.results import read_results
-from tb.common.runner import BenchFailed, run_bench
+from tb.common.runner import BenchFailed, BuildFailed, run_bench
 from tb.common.sources import needs_die
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from twinor.config import Config
@@ -67,16 +69,14 @@ def steps_of(block: str) -> list[Step]:
 
 
 def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:
-    """Run one bench on a folder of Verilog until its first failure; None if it passes.
-
-    Raises:
-        BuildFailed: the Verilog does not compile.
-    """
+    """Run one bench on a folder of Verilog until its first failure; None if it passes."""
     os.environ["COCOTB_MAX_FAILURES"] = "1"
-    _limit_processor_time()
     die = _die(step.config) if needs_die(step.bench) else None
     try:
-        run_bench(step.bench, step.config, workdir, rtl=rtl, die=die, tests=step.tests)
+        with _processor_time(CPU_SECONDS):
+            run_bench(step.bench, step.config, workdir, rtl=rtl, die=die, tests=step.tests)
+    except BuildFailed:
+        return Kill(step.bench, step.config.name, "", f"{step.bench} does not compile with it")
     except BenchFailed:
         outcomes = read_results(workdir / "results.xml") or []
         bad = next((outcome for outcome in outcomes if outcome.message is not None), None)
@@ -94,9 +94,14 @@ def _die(config: Config) -> Die:
     return die
 
 
-def _limit_processor_time() -> None:
+@contextmanager
+def _processor_time(seconds: int) -> Iterator[None]:
     """Simulators inherit the limit and start at 0; this process keeps what it has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    soft = int(used.ru_utime + used.ru_stime) + CPU_SECONDS
-    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = int(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
