@@ -27,6 +27,7 @@ FILE_TYPES = {
     ".v": ("rtl", "tb"),
     ".vh": ("rtl",),
     ".f": ("rtl",),
+    ".core": ("rtl",),
     ".md": ("", "rtl", "tb", "tests", "model"),
     ".yaml": ("model/twinor/presets", "tb/plans"),
     ".gtkw": ("tb/waves",),
@@ -192,12 +193,12 @@ def test_every_file_has_a_type_and_a_place() -> None:
 
 
 def test_every_file_begins_with_its_licence() -> None:
-    """In the first line, or the second after `#!`."""
+    """In the first line, or the second after `#!` or FuseSoC's `CAPI=2:`."""
     bare = []
     for path in files():
         if not {path.suffix, path.name} & WITHOUT_LICENCE_LINE:
             lines = [*text_of(path).splitlines()[:2], "", ""]
-            if LICENCE not in lines[lines[0].startswith("#!")]:
+            if LICENCE not in lines[lines[0].startswith(("#!", "CAPI=2:"))]:
                 bare.append(str(path))
     assert bare == [], f"first line without {LICENCE}: {bare}"
 
