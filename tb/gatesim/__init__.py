@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bench of the macro on the netlist that synthesis writes."""
