@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING
 
 from tb.common.sources import sources_of
@@ -56,15 +56,24 @@ class Mutant:
 
     def shown(self, context: int = CONTEXT) -> tuple[str, str]:
         """The changed place before and after, with `context` characters of its line on each side, in whole words."""
-        start, end = self.start, self.start + len(self.old)
+        ahead = _common(self.old, self.new)
+        old, new = self.old[ahead:], self.new[ahead:]
+        behind = _common(old[::-1], new[::-1])
+        old, new = old[: len(old) - behind], new[: len(new) - behind]
+        start, end = self.start + ahead, self.start + len(self.old) - behind
         left = _words(self.text[self.text.rfind("\n", 0, start) + 1 : start][::-1], context)[::-1]
         right = _words(self.text[end : (self.text + "\n").find("\n", end)], context)
-        before, after = (" ".join(f"{left}{middle}{right}".split()) for middle in (self.old, self.new))
+        before, after = (" ".join(f"{left}{middle}{right}".split()) for middle in (old, new))
         return before, after
 
     def place(self, rtl: Path) -> None:
         """Write the mutated source into a copy of the Verilog."""
         (rtl / self.file).write_text(self.mutated, encoding="utf-8")
+
+
+def _common(one: str, other: str) -> int:
+    """Characters that two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _words(text: str, context: int) -> str:
