@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthesis: cells by block, the macro's bench on the netlist, and what either says when something is wrong."""
 
+import fcntl
 import json
+import os
+import pickle
 import re
 import shutil
 from dataclasses import asdict
@@ -55,9 +58,17 @@ def preset(config: Config, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def netlist(tmp_path_factory: pytest.TempPathFactory) -> Netlist:
-    """The smallest macro, once for all tests."""
+    """The smallest macro, once for all workers of a run."""
     needs_yosys()
-    return synthesise(SMALLEST, tmp_path_factory.mktemp("synth") / "run")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "synth"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "netlist").exists():
+            made = pickle.dumps(synthesise(SMALLEST, folder / "run"))
+            (folder / "netlist").write_bytes(made)
+        return pickle.loads((folder / "netlist").read_bytes())
 
 
 def bench_on(text: str, folder: Path, **options: str) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from tb.synth.cost import Cost
 
+    Blocks = dict[str, dict[str, int]]
+    """Cells of each type, by block."""
+
 PRESETS = ["tiny", "nor40_int4"]
 
 ROW = "{:<16} {:<12} {:>9} {:>11} {:>12}"
@@ -53,34 +56,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     configs = [load(name) for name in dict.fromkeys(options.preset)]
     began, rtl = time.monotonic(), options.rtl.resolve()
     print(ROW.format("preset", "block", "cells", "flip-flops", "transistors"), flush=True)
-    reports = [_report(config, rtl) for config in configs]
-    write_text(options.out, json.dumps({"rtl": icarus.digest(rtl), "presets": reports}, indent=1) + "\n")
+    found = [(config, _blocks(config, rtl)) for config in configs]
+    presets = [_report(config, blocks) for config, blocks in found]
+    write_text(options.out, json.dumps({"rtl": icarus.digest(rtl), "presets": presets}, indent=1) + "\n")
     print(f"wrote {near(options.out)} after {time.monotonic() - began:.0f} s")
-    print("; ".join(_sentence(str(report["preset"]), report["total"]) for report in reports))
+    print("; ".join(_sentence(config, _total(blocks)) for config, blocks in found))
     return 0
 
 
-def _report(config: Config, rtl: Path) -> dict[str, object]:
+def _blocks(config: Config, rtl: Path) -> Blocks:
+    """Synthesise one preset and print its rows."""
     with tempfile.TemporaryDirectory(prefix="twinor-synth-") as folder:
         blocks = synthesise(config, Path(folder) / config.name, rtl=rtl).blocks
-    costs = {name: cost(cells) for name, cells in blocks.items()}
-    total = reduce(add, costs.values())
-    for name, made in costs.items():
-        print(_row(config.name, name, made))
-    print(_row(config.name, "all", total), flush=True)
-    parts = {name: asdict(made) | {"cells_by_type": blocks[name]} for name, made in costs.items()}
-    return {"preset": config.name, "config": config.digest(), "blocks": parts, "total": asdict(total)}
+    for name, made in [(name, cost(cells)) for name, cells in blocks.items()] + [("all", _total(blocks))]:
+        figures = (f"{n:,}" for n in (made.cells, made.flip_flops, made.transistors))
+        print(ROW.format(config.name, name, *figures), flush=True)
+    return blocks
 
 
-def _row(preset: str, block: str, made: Cost) -> str:
-    figures = (f"{n:,}" for n in (made.cells, made.flip_flops, made.transistors))
-    return ROW.format(preset, block, *figures)
+def _total(blocks: Blocks) -> Cost:
+    return reduce(add, map(cost, blocks.values()))
 
 
-def _sentence(preset: str, total: object) -> str:
-    assert isinstance(total, dict)
-    cells, flip_flops, transistors = total["cells"], total["flip_flops"], total["transistors"]
-    return f"{preset}: {cells:,} cells, {flip_flops:,} of them flip-flops, about {transistors:,} transistors"
+def _report(config: Config, blocks: Blocks) -> dict[str, object]:
+    parts = {name: asdict(cost(cells)) | {"cells_by_type": cells} for name, cells in blocks.items()}
+    total = asdict(_total(blocks))
+    return {"preset": config.name, "config": config.digest(), "blocks": parts, "total": total}
+
+
+def _sentence(config: Config, made: Cost) -> str:
+    what = f"{made.cells:,} cells, {made.flip_flops:,} of them flip-flops, about {made.transistors:,} transistors"
+    return f"{config.name}: {what}"
 
 
 if __name__ == "__main__":
