@@ -77,22 +77,24 @@ def script(proof: Proof, config: Config, rtl: Path, induct: bool) -> list[str]:
         "async2sync",
         "opt -nodffe -nosdff",
         "check -assert",
+        *(f"select -assert-count 2 o:{end} i:{start}" for start, end in proof.apart),
         *(f"select -assert-none o:{end} %cie* i:{start} %i" for start, end in proof.apart),
         f"sat -tempinduct -prove-asserts -set-assumes -seq 0 {how} {shown} {proof.top}",
     ]
 
 
-def attempt(proof: Proof, config: Config, rtl: Path) -> Verdict:
+def attempt(proof: Proof, config: Config, rtl: Path, *, search: bool = True) -> Verdict:
     """Try a proof on a configuration; where the induction fails, look for a run from the reset that shows why.
 
     Args:
         proof: which.
         config: of the block.
         rtl: folder of the Verilog.
+        search: look for that run; without, the outcome is `not kept`.
     """
     began = time.monotonic()
     verdict = _read(proof, config, _yosys(script(proof, config, rtl, induct=True)))
-    if verdict.outcome == "not kept":
+    if verdict.outcome == "not kept" and search:
         reached = _read(proof, config, _yosys(script(proof, config, rtl, induct=False)))
         verdict = reached if reached.outcome == "refuted" else verdict
     return replace(verdict, seconds=time.monotonic() - began)

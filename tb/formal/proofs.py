@@ -4,18 +4,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from twinor.config import Config, replace
 
 from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
 from tb.formal.engine import FOLDER
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["PROOFS", "Proof"]
+__all__ = ["MICRO", "PROOFS", "Proof"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,6 @@ class Proof:
         reach: cycles from the reset in which a run is sought that shows why an induction failed.
         show: signals of the property module that a trace shows, besides the properties.
         apart: pairs of an input and an output between which there must be no combinational path.
-        fixed: parameters that differ from the configuration's.
     """
 
     name: str
@@ -40,7 +35,6 @@ class Proof:
     reach: int = 20
     show: tuple[str, ...] = ()
     apart: tuple[tuple[str, str], ...] = ()
-    fixed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -53,7 +47,7 @@ class Proof:
         return f"formal_{self.name}"
 
     def parameters(self, config: Config) -> dict[str, int]:
-        """Parameters that the property module declares."""
+        """Parameters that the property module declares; bounds of its environment keep their defaults."""
         text = (FOLDER / self.file).read_text(encoding="utf-8")
         names = re.findall(r"^  parameter integer (\w+)", text, flags=re.MULTILINE)
         known = config.parameters() | {
@@ -63,12 +57,17 @@ class Proof:
             "ROUND_BOUND": config.round_bound,
             "BOUND_BITS": config.acc_bits,
         }
-        return {name: {**known, **self.fixed}[name] for name in names}
+        return {name: known[name] for name in names if name in known}
 
 
 TWO_BITS = replace(TINY, name="tiny_2bit", adc_bits=2)
 WIDE = tuple(replace(c, name=f"{c.name}_8bit", adc_bits=8) for c in (TINY, OFFSET, TWOS))
 ENCODINGS = (TINY, OFFSET, TWOS, SLICED, RAGGED)
+
+MICRO = replace(
+    TINY, name="micro", rows=2, cols=2, active_rows=1, in_lanes=1, input_bits=1, adc_bits=2, max_rounds=1
+)  # fmt: skip
+"""One ADC of two columns, two row groups of one row: small enough for runs from the reset to the end of a chain."""
 
 PROOFS = (
     Proof(
@@ -97,5 +96,16 @@ PROOFS = (
         ENCODINGS,
         show=("rst_ni", "sum_valid_i", "sum_ready_o", "lanes_i", "left", "out_valid_o", "out_ready_i", "owed_q"),
         apart=(("out_ready_i", "out_valid_o"), ("sum_valid_i", "out_valid_o"), ("sum_valid_i", "sum_ready_o")),
+    ),
+    Proof(
+        "macro_ctrl",
+        ("macro_ctrl.v",),
+        (MICRO, *(replace(c, name=f"{c.name}_2r", max_rounds=2) for c in ENCODINGS)),
+        reach=24,
+        show=(
+            *("rst_ni", "load", "loading_q", "loaded_q", "busy", "waited", "x", "w", "left", "hold", "convert_busy"),
+            *("waiting", "trials_q", "phase", "code_valid_o", "code_ready_i", "away_q", "remaining"),
+        ),
+        apart=(("code_ready_i", "code_valid_o"), ("word_valid_i", "word_ready_o")),
     ),
 )

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Properties of the sequencer: its stages hold no impossible combination, and it cannot deadlock.
+//
+//   remaining = cycles until the chain under way has left every stage, at most
+//   every cycle takes at least one off it, so that words can move again within CHAIN_CYCLES
+
+`default_nettype none
+
+module formal_macro_ctrl #(
+  parameter integer ROWS            = 1,
+  parameter integer COLS            = 1,
+  parameter integer ACTIVE_ROWS     = 1,
+  parameter integer COLS_PER_ADC    = 1,
+  parameter integer N_ADCS          = 1,
+  parameter integer DAC_BITS        = 1,
+  parameter integer CELL_BITS       = 1,
+  parameter integer X_SLICES        = 1,
+  parameter integer W_SLICES        = 1,
+  parameter integer WEIGHT_ENCODING = 0,
+  parameter integer ADC_BITS        = 2,
+  parameter integer WL_CYCLES       = 1,
+  parameter integer SETTLE_CYCLES   = 1,
+  parameter integer MAX_ROUNDS      = 1,
+  parameter integer ROUND_WORDS     = 6,
+  parameter integer ACC_BITS        = 8,
+  parameter integer WL_SUM_BITS     = 1,
+  parameter integer TAKE_CYCLES     = 5,  // codes on offer wait at most this long
+  parameter integer LOAD_CYCLES     = 9   // a vector that is due is in after at most this long
+) (
+  input  wire                   clk_i,
+  input  wire                   rst_ni,
+  input  wire                   word_valid_i,
+  input  wire [15:0]            word_addr_i,
+  input  wire [31:0]            word_data_i,
+  input  wire                   beat_i,        // the source of activations offers a beat
+  input  wire                   beat_last_i,   // the vector's last
+  input  wire [WL_SUM_BITS-1:0] wl_sum_i,
+  input  wire                   code_ready_i,
+  output wire                   code_valid_o,
+  output wire                   word_ready_o
+);
+
+  wire                   load_en, swap, drive, wl_on, hold, sample, step_three, code_step_three;
+  wire                   first, keep, psum, final_pass, negate, offset, psum_want, last, raw;
+  wire [15:0]            load_base, load_count, row_first, row_num, mux, phase_code, psum_lanes, col, lanes;
+  wire [7:0]             slice, w_slice, slice_shift, x_shift;
+  wire [6:0]             step_shift, code_step_shift;
+  wire [WL_SUM_BITS-1:0] wl_sum;
+  wire [4:0]             shift;
+  wire [ACC_BITS-1:0]    lo, hi;
+
+  // The environment: vectors that are loaded, and an ADC bank that is done after ADC_BITS trials //
+
+  reg       loading_q, loaded_q;
+  reg [3:0] trials_q;  // trials left
+  wire      adc_done = trials_q == 4'd1;
+  wire      beat     = beat_i && load_en && !loaded_q;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      loading_q <= 1'b0;
+      loaded_q  <= 1'b0;
+      trials_q  <= 4'd0;
+    end else begin
+      if (beat) begin
+        loading_q <= !beat_last_i;
+        loaded_q  <= beat_last_i;
+      end
+      if (swap) loaded_q <= 1'b0;
+      trials_q <= sample ? ADC_BITS[3:0] : (trials_q == 4'd0) ? 4'd0 : trials_q - 4'd1;
+    end
+  end
+
+  macro_ctrl #(
+    .ACTIVE_ROWS    (ACTIVE_ROWS),
+    .N_ADCS         (N_ADCS),
+    .DAC_BITS       (DAC_BITS),
+    .CELL_BITS      (CELL_BITS),
+    .W_SLICES       (W_SLICES),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .WL_CYCLES      (WL_CYCLES),
+    .SETTLE_CYCLES  (SETTLE_CYCLES),
+    .MAX_ROUNDS     (MAX_ROUNDS),
+    .ROUND_WORDS    (ROUND_WORDS),
+    .ACC_BITS       (ACC_BITS),
+    .WL_SUM_BITS    (WL_SUM_BITS)
+  ) dut (
+    .clk_i            (clk_i),
+    .rst_ni           (rst_ni),
+    .word_valid_i     (word_valid_i),
+    .word_ready_o     (word_ready_o),
+    .word_addr_i      (word_addr_i),
+    .word_data_i      (word_data_i),
+    .load_en_o        (load_en),
+    .load_base_o      (load_base),
+    .load_count_o     (load_count),
+    .loading_i        (loading_q),
+    .loaded_i         (loaded_q),
+    .swap_o           (swap),
+    .drive_o          (drive),
+    .wl_on_o          (wl_on),
+    .slice_o          (slice),
+    .row_first_o      (row_first),
+    .row_num_o        (row_num),
+    .wl_sum_i         (wl_sum_i),
+    .w_slice_o        (w_slice),
+    .hold_o           (hold),
+    .mux_o            (mux),
+    .sample_o         (sample),
+    .adc_done_i       (adc_done),
+    .step_shift_o     (step_shift),
+    .step_three_o     (step_three),
+    .code_valid_o     (code_valid_o),
+    .code_ready_i     (code_ready_i),
+    .phase_o          (phase_code),
+    .first_o          (first),
+    .keep_o           (keep),
+    .psum_o           (psum),
+    .final_o          (final_pass),
+    .code_step_shift_o(code_step_shift),
+    .code_step_three_o(code_step_three),
+    .slice_shift_o    (slice_shift),
+    .negate_o         (negate),
+    .offset_o         (offset),
+    .x_shift_o        (x_shift),
+    .wl_sum_o         (wl_sum),
+    .psum_want_o      (psum_want),
+    .psum_lanes_o     (psum_lanes),
+    .col_o            (col),
+    .lanes_o          (lanes),
+    .last_o           (last),
+    .raw_o            (raw),
+    .shift_o          (shift),
+    .lo_o             (lo),
+    .hi_o             (hi)
+  );
+
+  // Registers of the block //
+
+  localparam integer ROUND_BITS = (MAX_ROUNDS > 1) ? $clog2(MAX_ROUNDS) : 1;
+  localparam integer DESC_BITS  = 32 * ROUND_WORDS;
+  localparam integer PHASES     = COLS_PER_ADC;
+
+  (* hierconn *) wire [MAX_ROUNDS*DESC_BITS-1:0] \dut.rounds_q ;
+  (* hierconn *) wire                            \dut.armed_q ;
+  (* hierconn *) wire [ROUND_BITS-1:0]           \dut.load_q ;
+  (* hierconn *) wire [ROUND_BITS-1:0]           \dut.settle_q ;
+  (* hierconn *) wire [ROUND_BITS-1:0]           \dut.convert_q ;
+  (* hierconn *) wire [ROUND_BITS-1:0]           \dut.code_q ;
+  (* hierconn *) wire                            \dut.busy_q ;
+  (* hierconn *) wire [15:0]                     \dut.wait_q ;
+  (* hierconn *) wire [7:0]                      \dut.x_q ;
+  (* hierconn *) wire [7:0]                      \dut.w_q ;
+  (* hierconn *) wire [15:0]                     \dut.row_q ;
+  (* hierconn *) wire [15:0]                     \dut.left_q ;
+  (* hierconn *) wire                            \dut.convert_busy_q ;
+  (* hierconn *) wire                            \dut.sample_q ;
+  (* hierconn *) wire [15:0]                     \dut.phase_q ;
+  (* hierconn *) wire [15:0]                     \dut.col_q ;
+  (* hierconn *) wire [15:0]                     \dut.code_col_q ;
+  (* hierconn *) wire [15:0]                     \dut.code_phase_q ;
+
+  wire [MAX_ROUNDS*DESC_BITS-1:0] rounds       = \dut.rounds_q ;
+  wire                            armed        = \dut.armed_q ;
+  wire [ROUND_BITS-1:0]           load         = \dut.load_q ;
+  wire                            busy         = \dut.busy_q ;
+  wire [15:0]                     waited       = \dut.wait_q ;
+  wire [7:0]                      x            = \dut.x_q ;
+  wire [7:0]                      w            = \dut.w_q ;
+  wire [15:0]                     row          = \dut.row_q ;
+  wire [15:0]                     left         = \dut.left_q ;
+  wire                            convert_busy = \dut.convert_busy_q ;
+  wire                            waiting      = \dut.sample_q ;
+  wire [15:0]                     phase        = \dut.phase_q ;
+  wire [15:0]                     conv_col     = \dut.col_q ;
+  wire [15:0]                     code_col     = \dut.code_col_q ;
+  wire [15:0]                     code_phase   = \dut.code_phase_q ;
+  wire [DESC_BITS-1:0]            settle_desc  = rounds[\dut.settle_q *DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]            convert_desc = rounds[\dut.convert_q *DESC_BITS +: DESC_BITS];
+  wire [DESC_BITS-1:0]            code_desc    = rounds[\dut.code_q *DESC_BITS +: DESC_BITS];
+  wire [15:0]                     convert_cols = convert_desc[63:48];
+  wire [15:0]                     code_cols    = code_desc[63:48];
+  wire [7:0]                      plan         = settle_desc[71:64];
+
+  // The chain in the round memory: what rounds.validate lets pass, and where it ends //
+
+  integer               r;
+  reg                   valid_chain, ended;
+  reg [ROUND_BITS-1:0]  end_round;
+  reg [DESC_BITS-1:0]   desc;
+  always @* begin
+    valid_chain = 1'b1;
+    ended       = 1'b0;
+    end_round   = {ROUND_BITS{1'b0}};
+    for (r = 0; r < MAX_ROUNDS; r = r + 1) begin
+      desc = rounds[r*DESC_BITS +: DESC_BITS];
+      if (!ended) begin
+        if (desc[31:16] == 0 || desc[31:16] > ROWS || {1'b0, desc[15:0]} + {1'b0, desc[31:16]} > ROWS) valid_chain = 1'b0;
+        if (desc[63:48] == 0 || desc[63:48] > COLS) valid_chain = 1'b0;
+        if (desc[71:64] == 0 || desc[71:64] > X_SLICES) valid_chain = 1'b0;
+        end_round = r;
+        ended     = desc[76];
+      end
+    end
+  end
+
+  // How long each stage may still take //
+
+  localparam integer GROUPS        = (ROWS + ACTIVE_ROWS - 1) / ACTIVE_ROWS;
+  localparam integer SETTLE        = WL_CYCLES + SETTLE_CYCLES;
+  localparam integer PHASE_CYCLES  = ADC_BITS + 1 + TAKE_CYCLES;
+  localparam integer PASS_CYCLES   = SETTLE + PHASES * PHASE_CYCLES;
+  localparam integer PASSES        = GROUPS * X_SLICES * W_SLICES;
+  localparam integer ROUND_CYCLES  = LOAD_CYCLES + PASSES * PASS_CYCLES + 1;
+  localparam integer CHAIN_CYCLES  = MAX_ROUNDS * ROUND_CYCLES + (PASSES + 1) * PASS_CYCLES + 2 * TAKE_CYCLES;
+  localparam integer HOLD_CYCLES   = SETTLE + PHASES * PHASE_CYCLES + TAKE_CYCLES;
+
+  reg  [15:0] code_age_q;   // cycles that the codes on offer have waited
+  reg  [15:0] load_age_q;   // cycles that a vector of a chain under way is due
+  reg  [15:0] settle_age_q; // cycles since the pass that settles was driven
+  reg  [15:0] convert_age_q;// cycles since the pass that converts was held
+  reg  [15:0] away_q;       // cycles since words could move, or since the first beat of the chain that came last
+  reg  [15:0] group_q;      // groups of the round that have settled
+  reg         up_q = 1'b0;
+  reg         done_q, more_q, code_waits_q, owed_q;
+  reg  [15:0] done_phase_q, owed_lanes_q;
+
+  localparam integer FIELDS = 16 + 5 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS + 32 + 1 + 5 + 2 * ACC_BITS;
+  wire [FIELDS-1:0] fields = {phase_code, first, keep, psum, final_pass, negate, code_step_shift, code_step_three,
+                              slice_shift, offset, raw, x_shift, wl_sum, col, lanes, last, shift, lo, hi};
+  reg  [FIELDS-1:0] fields_q;
+
+  // A chain is under way from its first beat until the swap of its last round, when another may begin.
+  wire        begun    = load != 0 || loading_q || loaded_q;
+  wire        due      = begun && !loaded_q;
+  wire        begins   = beat && !begun;
+  wire        pass_end = w == W_SLICES - 1 && x == plan - 8'd1 && left <= ACTIVE_ROWS;
+  wire        resume   = hold && !pass_end;
+  wire        advance  = w == W_SLICES - 1 && x == plan - 8'd1;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      code_age_q    <= 16'd0;
+      load_age_q    <= 16'd0;
+      settle_age_q  <= 16'd0;
+      convert_age_q <= 16'd0;
+      away_q        <= 16'd0;
+      group_q       <= 16'd0;
+      done_q        <= 1'b0;
+      code_waits_q  <= 1'b0;
+      owed_q        <= 1'b0;
+    end else begin
+      code_age_q    <= (code_valid_o && !code_ready_i) ? code_age_q + 16'd1 : 16'd0;
+      load_age_q    <= (due && !(beat && beat_last_i)) ? load_age_q + 16'd1 : 16'd0;
+      settle_age_q  <= (swap || hold) ? 16'd0 : settle_age_q + 16'd1;
+      convert_age_q <= hold ? 16'd0 : convert_age_q + 16'd1;
+      away_q        <= (begins || quiet) ? 16'd0 : away_q + 16'd1;
+      done_q        <= adc_done;
+      code_waits_q  <= code_valid_o && !code_ready_i;
+      owed_q        <= psum_want && !(code_valid_o && code_ready_i && first && psum);
+      group_q       <= swap ? 16'd0 : (resume && advance) ? group_q + 16'd1 : group_q;
+    end
+  end
+  always @(posedge clk_i) begin
+    up_q         <= 1'b1;
+    more_q       <= convert_cols - conv_col > N_ADCS;
+    done_phase_q <= phase;
+    owed_lanes_q <= psum_lanes;
+    fields_q     <= fields;
+  end
+
+  wire [15:0] code_rest    = code_valid_o ? TAKE_CYCLES - code_age_q : 16'd0;
+  wire [15:0] phase_rest   = waiting ? ADC_BITS + 1 : trials_q;
+  wire [15:0] phases_after = PHASES - 1 - phase;
+  wire [15:0] convert_rest = convert_busy ? phases_after * PHASE_CYCLES + phase_rest + TAKE_CYCLES : 16'd0;
+  wire [15:0] pass_number  = (group_q * X_SLICES + x) * W_SLICES + w;
+  wire [15:0] passes_after = PASSES - 1 - pass_number;
+  wire [15:0] settle_rest  = busy ? passes_after * PASS_CYCLES + (SETTLE - 1 - waited) + PHASES * PHASE_CYCLES + 1 : 16'd0;
+  wire [15:0] rounds_after = end_round - load;
+  wire [15:0] load_rest    = begun ? rounds_after * ROUND_CYCLES + PASSES * PASS_CYCLES + 1
+                                     + (due ? LOAD_CYCLES - load_age_q : 0) : 16'd0;
+  wire [15:0] remaining    = load_rest + settle_rest + convert_rest + code_rest;
+  wire        quiet        = !begun && !busy && !convert_busy && !code_valid_o;
+
+  // Assumptions //
+
+  // Power comes with the reset active.
+  wire a_reset = up_q || !rst_ni;
+  // rtl/macro_ctrl.md: "The fields are not checked in hardware: `rounds.validate` refuses what the table above does not allow."
+  wire a_chain = !armed || (valid_chain && ended);
+  // rtl/macro_ctrl.md: "codes on offer are taken within a bound"
+  wire a_taken = !code_valid_o || code_ready_i || code_age_q < TAKE_CYCLES - 1;
+  // rtl/macro_ctrl.md: "the vectors of a chain under way come within a bound"
+  wire a_loaded = !due || (beat && beat_last_i) || load_age_q < LOAD_CYCLES - 1;
+
+  // Stages //
+
+  // A stage that holds something runs an armed chain.
+  wire p_armed = armed || (load == 0 && !loading_q && !loaded_q && !busy && !convert_busy && !code_valid_o);
+  // Words move only while no stage holds anything and the next round to load is the first of its chain.
+  wire p_word_ready = word_ready_o == quiet;
+  // The round to load next is one of the chain.
+  wire p_load = !armed || load <= end_round;
+  // Every stage that is busy runs a round of the chain.
+  wire p_rounds = (!busy || \dut.settle_q <= end_round) && (!convert_busy || \dut.convert_q <= end_round)
+                  && (!code_valid_o || \dut.code_q <= end_round);
+  // A conversion waits for its sample cycle or is in its trials, never both and never neither.
+  wire p_convert = convert_busy ? waiting == (trials_q == 0) : !waiting && trials_q == 0;
+  // No conversion takes more than ADC_BITS trials.
+  wire p_trials = trials_q <= ADC_BITS;
+  // Codes are taken before the trials of the next conversion, so none is ever overwritten.
+  wire p_codes = !code_valid_o || trials_q == 0;
+  // The phase that converts exists, and its first column is one of the round's.
+  wire p_phase = !convert_busy || (phase < PHASES && conv_col == phase * N_ADCS && conv_col < convert_cols);
+  // The codes that wait belong to columns of their round.
+  wire p_column = !code_valid_o || (code_phase < PHASES && code_col == code_phase * N_ADCS && code_col < code_cols);
+  // The lanes on offer are at least one and no more than there are.
+  wire p_lanes = !code_valid_o || (lanes >= 1 && lanes <= N_ADCS && lanes <= code_cols - code_col);
+  // The pass that settles exists: its slices are of the plan, its rows of the round.
+  wire p_pass = !busy || (x < plan && w < W_SLICES && left >= 1 && group_q < GROUPS);
+  // The rows that are left, and the groups that have settled, are the rows of the round.
+  wire p_rows = !busy || (left <= ROWS && left + group_q * ACTIVE_ROWS == settle_desc[31:16]
+                          && row == settle_desc[15:0] + group_q * ACTIVE_ROWS);
+  // The wait for the bit lines never runs past its end.
+  wire p_wait = waited < SETTLE;
+  // The rows that are driven next exist and are of one group.
+  wire p_driven = !(drive && wl_on) || (row_num >= 1 && row_num <= ACTIVE_ROWS && row_first + row_num <= ROWS);
+  // A vector is loading or loaded, not both.
+  wire p_loading = !(loading_q && loaded_q);
+
+  // Progress //
+
+  // Codes on offer are taken within the bound.
+  wire p_code_age = code_age_q < TAKE_CYCLES && (code_valid_o || code_age_q == 0);
+  // A vector that is due comes within the bound.
+  wire p_load_age = load_age_q < LOAD_CYCLES && (due || load_age_q == 0);
+  // A pass that settles is held within HOLD_CYCLES of its drive.
+  wire p_held = !busy || settle_age_q + (SETTLE - 1 - waited) + convert_rest + code_rest <= HOLD_CYCLES;
+  // A pass that was held is converted, and its codes are on offer or taken, within its phases' time.
+  wire p_converted = !convert_busy || convert_age_q + convert_rest + code_rest <= PHASES * PHASE_CYCLES + TAKE_CYCLES;
+  // Words can move again within CHAIN_CYCLES of the first beat of the chain that began last.
+  wire p_chain = quiet || away_q + remaining <= CHAIN_CYCLES;
+  // The codes of every trial that was the last are on offer in the next cycle, at their phase.
+  wire p_offered = !rst_ni || !done_q || (code_valid_o && code_phase == done_phase_q);
+  // A pass converts all its phases, one after the other.
+  wire p_next = !rst_ni || !done_q || !more_q || (convert_busy && waiting && phase == done_phase_q + 16'd1);
+
+  // Streams //
+
+  // Codes that were offered and not taken are still offered.
+  wire p_stays = !rst_ni || !code_waits_q || code_valid_o;
+  // Codes that were offered and not taken keep every field.
+  wire p_stable = !rst_ni || !code_waits_q || fields == fields_q;
+  // Partial sums that are due stay due, as many of them, until their codes are taken.
+  wire p_due = !rst_ni || !owed_q || (psum_want && psum_lanes == owed_lanes_q);
+
+  always @* begin
+    assume (a_reset);
+    assume (a_chain);
+    assume (a_taken);
+    assume (a_loaded);
+    assert (p_armed);
+    assert (p_word_ready);
+    assert (p_load);
+    assert (p_rounds);
+    assert (p_convert);
+    assert (p_trials);
+    assert (p_codes);
+    assert (p_phase);
+    assert (p_column);
+    assert (p_lanes);
+    assert (p_pass);
+    assert (p_rows);
+    assert (p_wait);
+    assert (p_driven);
+    assert (p_loading);
+    assert (p_code_age);
+    assert (p_load_age);
+    assert (p_held);
+    assert (p_converted);
+    assert (p_chain);
+    assert (p_offered);
+    assert (p_next);
+    assert (p_stays);
+    assert (p_stable);
+    assert (p_due);
+  end
+
+endmodule
+
+`default_nettype wire
