@@ -60,3 +60,10 @@ def test_verilog_matches_golden(config: Config, kind: str, tmp_path: Path) -> No
     made = {"ideal": ideal_die(config, levels), "varied": sample_die(config, levels, seed=13)}
     die = made.get(kind) or wild_die(config, rng)
     run_bench("cim_macro", config, tmp_path, die=die)
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("config", [TINY, RAGGED, OFFSET], ids=lambda config: config.name)
+def test_words_without_a_place_change_nothing(config: Config, tmp_path: Path) -> None:
+    die = wild_die(config, np.random.default_rng(12))
+    run_bench("cim_macro", config, tmp_path, die=die, module="tb.tb_cim_macro_words")

@@ -41,11 +41,12 @@ CPU_SECONDS = 90
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A bench on a configuration; `tests` restricts it to those that match."""
+    """A bench on a configuration: `tests` restricts it to those that match, `module` is another one than its own."""
 
     bench: str
     config: Config
     tests: str | None = None
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,14 @@ class Kill:
 
 
 def steps_of(block: str) -> list[Step]:
-    """The block's own bench on every configuration, then the macro's.
+    """The block's own bench on every configuration, then the macro's two.
 
     Example:
         >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][4:6]
         [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
     """
-    return [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
+    steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
+    return steps + [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
 
 
 def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:
@@ -74,7 +76,7 @@ def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:
     die = _die(step.config) if needs_die(step.bench) else None
     try:
         with _processor_time(CPU_SECONDS):
-            run_bench(step.bench, step.config, workdir, rtl=rtl, die=die, tests=step.tests)
+            run_bench(step.bench, step.config, workdir, rtl=rtl, die=die, tests=step.tests, module=step.module)
     except BuildFailed:
         return Kill(step.bench, step.config.name, "", f"{step.bench} does not compile with it")
     except BenchFailed:

@@ -142,7 +142,13 @@ def _claims(interface: Interface, gold: Cut, gate: Cut) -> list[Claim]:
 
 def _following(expression: str, gold: Cut) -> str:
     """The expression over the registers' next values."""
-    return re.sub(r"[A-Za-z_]\w*", lambda m: f"next_{m[0]}" if m[0] in gold.registers else m[0], expression)
+    aliases = {_alias(name) for name in gold.registers}
+    return re.sub(r"[A-Za-z_]\w*", lambda m: f"next_{m[0]}" if m[0] in aliases else m[0], expression)
+
+
+def _alias(name: str) -> str:
+    """How an interface names a register: its instance in front, `u_block__name_q`."""
+    return name.replace(".", "__")
 
 
 def _id(name: str) -> str:
@@ -173,8 +179,8 @@ def _miter(
                 heads.append(f"input {bits} {q}")
             lines.append(f"wire {bits} {d};")
             links += [f".{_id(f'q:{name}')}({q})", f".{_id(f'd:{name}')}({d})"]
-            if side == "gold" and re.fullmatch(r"\w+", name):
-                lines.append(f"wire {bits} {name} = {q}; wire {bits} next_{name} = {d};")
+            if side == "gold" and re.fullmatch(r"\w+", _alias(name)):
+                lines.append(f"wire {bits} {_alias(name)} = {q}; wire {bits} next_{_alias(name)} = {d};")
         lines.append(f"{side} u_{side} ({', '.join(links)});")
     lines += [f"wire [{gold.ports[name][1] - 1}:0] {name} = {_id(f'gold {name}')};" for name in outputs]
     given = [f"({interface.assumptions[name]})" for name in assumed] + [claim.now for claim in claims]

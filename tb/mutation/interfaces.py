@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 __all__ = ["INTERFACES", "Interface"]
@@ -49,7 +50,32 @@ def _field(stage: str, low: int, width: int) -> str:
     return f"rounds_q[{stage}_q * 32 * ROUND_WORDS + {low} +: {width}]"
 
 
-_PLAN = _field("settle", 64, 8)
+def _inside(instance: str, expression: str) -> str:
+    """The same about the registers of an instance."""
+    return re.sub(r"\b[a-z]\w*_q\b", lambda match: f"{instance}__{match[0]}", expression)
+
+
+_PLAN, _BASE, _COUNT = _field("settle", 64, 8), _field("load", 0, 16), _field("load", 16, 16)
+
+_ROUNDS = {
+    "plan is 1 .. X_SLICES": f"!busy_q || ({_PLAN} != 0 && {_PLAN} <= X_SLICES)",
+    "row_base + row_count <= ROWS": f"!armed_q || {{16'd0, {_BASE}}} + {_COUNT} <= ROWS",
+    "col_base + col_count <= COLS": f"!convert_busy_q || {_field('convert', 48, 16)} <= COLS",
+    "steps are at most 2**step_shift_max": "!code_valid_q || code_step_q[7:1] < 32",
+}
+"""What `rounds.validate` grants about the round memory, for the rounds that stages work on."""
+
+_PASSES = (
+    "wait_q <= WL_CYCLES + SETTLE_CYCLES - 1",
+    "!sample_q || convert_busy_q",
+    "!busy_q || (x_q < X_SLICES && w_q < W_SLICES)",
+    "!busy_q || {16'd0, row_q} + left_q <= ROWS",
+    "!convert_busy_q || (convert_x_q < X_SLICES && convert_w_q < W_SLICES)",
+    "!convert_busy_q || col_q < COLS",
+    "!convert_busy_q || {16'd0, phase_q} * N_ADCS == col_q",
+    "!code_valid_q || (code_x_q < X_SLICES && code_w_q < W_SLICES)",
+    "!code_valid_q || code_col_q < COLS",
+)
 
 
 INTERFACES = {
@@ -96,24 +122,15 @@ INTERFACES = {
         ),
     ),
     "macro_ctrl": Interface(
-        assumptions={
-            "adc_done_i only while a conversion runs": "!adc_done_i || (convert_busy_q && !sample_q)",
-            "plan is 1 .. X_SLICES": f"!busy_q || ({_PLAN} != 0 && {_PLAN} <= X_SLICES)",
-            "row_base + row_count <= ROWS": f"!loaded_i || {_field('load', 16, 16)} <= ROWS",
-            "col_base + col_count <= COLS": f"!convert_busy_q || {_field('convert', 48, 16)} <= COLS",
-        },
+        assumptions=_ROUNDS
+        | {"adc_done_i only while a conversion runs": "!adc_done_i || (convert_busy_q && !sample_q)"},
         observed=dict.fromkeys(_CODE, "code_valid_o") | {"psum_lanes_o": "psum_want_o"},
-        facts=(
-            "wait_q <= WL_CYCLES + SETTLE_CYCLES - 1",
-            "!sample_q || convert_busy_q",
-            "!busy_q || (x_q < X_SLICES && w_q < W_SLICES)",
-            "!busy_q || left_q <= ROWS",
-            "!convert_busy_q || (convert_x_q < X_SLICES && convert_w_q < W_SLICES)",
-            "!convert_busy_q || col_q < COLS",
-            "!convert_busy_q || {16'd0, phase_q} * N_ADCS == col_q",
-            "!code_valid_q || (code_x_q < X_SLICES && code_w_q < W_SLICES)",
-            "!code_valid_q || code_col_q < COLS",
-        ),
+        facts=_PASSES,
+    ),
+    "cim_macro": Interface(
+        assumptions={name: _inside("u_macro_ctrl", text) for name, text in _ROUNDS.items()},
+        observed={"out_data_o": "out_valid_o", "out_last_o": "out_valid_o"},
+        facts=tuple(_inside("u_macro_ctrl", text) for text in _PASSES),
     ),
     "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
     "adc_frontend": Interface(
