@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Synthesis: cells by block, the macro's bench on the netlist, and what either says when something is wrong."""
 
+import doctest
 import fcntl
 import json
 import os
@@ -24,8 +25,10 @@ from twinor.params import RTL
 from tb.common.configs import TINY
 from tb.common.runner import BenchFailed, run_bench
 from tb.gatesim import __main__ as gatesim
+from tb.gatesim import netlist as netlist_of
 from tb.gatesim.netlist import gate_level
 from tb.synth import __main__ as synth
+from tb.synth import cost as cells_of
 from tb.synth.cost import ENABLE, FLIP_FLOP, RESET, cost, transistors
 from tb.synth.flow import Netlist, synthesise
 
@@ -122,6 +125,12 @@ def test_the_flat_netlist_is_one_module_that_lacks_only_what_nothing_outside_a_b
 )
 def test_a_reset_and_an_enable_cost_transistors(cell: str, count: int) -> None:
     assert transistors(cell) == count
+
+
+@pytest.mark.parametrize("module", [cells_of, netlist_of], ids=lambda module: module.__name__)
+def test_examples_run(module: object) -> None:
+    result = doctest.testmod(module)  # type: ignore[arg-type]
+    assert result.attempted and not result.failed
 
 
 @pytest.mark.parametrize("cell", ["$_DLATCH_P_", "$mem_v2", "$_TBUF_"])

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-MEDIUM = replace(load("nor40_int4"), name="nor40_32x16", rows=32, cols=16, active_rows=16, cols_per_adc=4, max_rounds=4)
-"""A corner of the default macro: its cells, slices and 8-bit ADCs, and two row groups, small enough for gates."""
+MEDIUM = replace(load("nor40_int4"), name="nor40_32x16", rows=32, cols=16, active_rows=32, cols_per_adc=4, max_rounds=4)
+"""A corner of the default macro: its cells, slices and 8-bit ADCs at a size that gates simulate in a minute."""
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
