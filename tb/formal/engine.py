@@ -70,7 +70,8 @@ def script(proof: Proof, config: Config, rtl: Path, induct: bool) -> list[str]:
     shown = " ".join(f"-show {name}" for name in [*wires(file)[0], *proof.show])
     how = f"-maxsteps {proof.depth}" if induct else f"-tempinduct-baseonly -maxsteps {proof.reach}"
     return [
-        "read_verilog -formal -mem2reg " + " ".join(str(path) for path in (*(rtl / s for s in proof.sources), file)),
+        f"read_verilog -formal -mem2reg -I{rtl} "
+        + " ".join(str(path) for path in (*(rtl / s for s in proof.sources), file)),
         f"hierarchy -check -top {proof.top} {values}",
         "proc",
         "flatten",

@@ -51,7 +51,7 @@ class Proof:
         text = (FOLDER / self.file).read_text(encoding="utf-8")
         names = re.findall(r"^  parameter integer (\w+)", text, flags=re.MULTILINE)
         known = config.parameters() | {
-            "CODE_MIN": config.code_min,
+            "CODE_LOW": -config.code_min,
             "CODE_MAX": config.code_max,
             "STEP_SHIFT_MAX": config.step_shift_max,
             "ROUND_BOUND": config.round_bound,
@@ -77,6 +77,16 @@ PROOFS = (
         show=("rst_ni", "start_i", "left_q", "seq", "found", "taken", "path_q", "count"),
     ),
     Proof(
+        "shift_add",
+        ("shift_add.v",),
+        (*ENCODINGS[:-1], replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
+        reach=10,
+        show=(
+            *("rst_ni", "code_valid_i", "accept", "ours", "first_i", "keep_i", "psum_i", "pass_i", "round", "code"),
+            *("step_shift_i", "step_three_i", "new_wide", "exact", "exact_q", "bound"),
+        ),
+    ),
+    Proof(
         "streams_wl_dac",
         ("wl_dac.v",),
         ENCODINGS,
@@ -96,6 +106,22 @@ PROOFS = (
         ENCODINGS,
         show=("rst_ni", "sum_valid_i", "sum_ready_o", "lanes_i", "left", "out_valid_o", "out_ready_i", "owed_q"),
         apart=(("out_ready_i", "out_valid_o"), ("sum_valid_i", "out_valid_o"), ("sum_valid_i", "sum_ready_o")),
+    ),
+    Proof(
+        "streams_cim_macro",
+        ("cim_macro.v", "macro_ctrl.v", "wl_dac.v", "sar_adc.v", "shift_add.v", "requantize.v"),
+        (MICRO, *ENCODINGS),
+        reach=12,
+        show=(
+            *("rst_ni", "round_valid_i", "round_ready_o", "in_valid_i", "in_ready_o", "psum_valid_i"),
+            *("psum_ready_o", "out_valid_o", "out_ready_i", "armed", "loaded", "word_ready"),
+        ),
+        apart=(
+            ("out_ready_i", "out_valid_o"),
+            ("round_valid_i", "round_ready_o"),
+            ("in_valid_i", "in_ready_o"),
+            ("psum_valid_i", "psum_ready_o"),
+        ),
     ),
     Proof(
         "macro_ctrl",

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Properties of the macro's four streams: words, activations and partial sums in, outputs out.
+
+`default_nettype none
+
+module formal_streams_cim_macro #(
+  parameter integer ROWS            = 1,
+  parameter integer COLS            = 1,
+  parameter integer ACTIVE_ROWS     = 1,
+  parameter integer COLS_PER_ADC    = 1,
+  parameter integer WEIGHT_ENCODING = 1,
+  parameter integer WEIGHT_BITS     = 1,
+  parameter integer CELL_BITS       = 1,
+  parameter integer INPUT_BITS      = 1,
+  parameter integer DAC_BITS        = 1,
+  parameter integer ADC_BITS        = 1,
+  parameter integer WL_CYCLES       = 1,
+  parameter integer SETTLE_CYCLES   = 1,
+  parameter integer IN_LANES        = 1,
+  parameter integer MAX_ROUNDS      = 1,
+  parameter integer PSUM_BITS       = 1,
+  parameter integer X_SLICES        = 1,
+  parameter integer W_SLICES        = 1,
+  parameter integer BIT_LINES       = 1,
+  parameter integer N_ADCS          = 1,
+  parameter integer CODE_BITS       = 1,
+  parameter integer ACC_BITS        = 1,
+  parameter integer WL_SUM_BITS     = 1,
+  parameter integer ROUND_WORDS     = 1,
+  parameter integer CURRENT_BITS    = 1,
+  parameter integer MULT_BITS       = 1,
+  parameter integer ADD_BITS        = 1
+) (
+  input  wire clk_i,
+  input  wire rst_ni,
+  input  wire round_valid_i,
+  input  wire [15:0] round_addr_i,
+  input  wire [31:0] round_data_i,
+  input  wire in_valid_i,
+  input  wire [IN_LANES*INPUT_BITS-1:0] in_data_i,
+  input  wire psum_valid_i,
+  input  wire [PSUM_BITS-1:0] psum_data_i,
+  input  wire out_ready_i,
+  input  wire [N_ADCS-1:0] cmp_i,
+  output wire round_ready_o,
+  output wire in_ready_o,
+  output wire psum_ready_o,
+  output wire out_valid_o
+);
+
+  wire [ACC_BITS-1:0] out_data;
+  wire                out_last;
+
+  cim_macro #(
+    .ROWS           (ROWS),
+    .COLS           (COLS),
+    .ACTIVE_ROWS    (ACTIVE_ROWS),
+    .COLS_PER_ADC   (COLS_PER_ADC),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .WEIGHT_BITS    (WEIGHT_BITS),
+    .CELL_BITS      (CELL_BITS),
+    .INPUT_BITS     (INPUT_BITS),
+    .DAC_BITS       (DAC_BITS),
+    .ADC_BITS       (ADC_BITS),
+    .WL_CYCLES      (WL_CYCLES),
+    .SETTLE_CYCLES  (SETTLE_CYCLES),
+    .IN_LANES       (IN_LANES),
+    .MAX_ROUNDS     (MAX_ROUNDS),
+    .PSUM_BITS      (PSUM_BITS),
+    .X_SLICES       (X_SLICES),
+    .W_SLICES       (W_SLICES),
+    .BIT_LINES      (BIT_LINES),
+    .N_ADCS         (N_ADCS),
+    .CODE_BITS      (CODE_BITS),
+    .ACC_BITS       (ACC_BITS),
+    .WL_SUM_BITS    (WL_SUM_BITS),
+    .ROUND_WORDS    (ROUND_WORDS),
+    .CURRENT_BITS   (CURRENT_BITS),
+    .MULT_BITS      (MULT_BITS),
+    .ADD_BITS       (ADD_BITS)
+  ) dut (
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .round_valid_i(round_valid_i),
+    .round_addr_i (round_addr_i),
+    .round_data_i (round_data_i),
+    .in_valid_i   (in_valid_i),
+    .in_data_i    (in_data_i),
+    .psum_valid_i (psum_valid_i),
+    .psum_data_i  (psum_data_i),
+    .out_ready_i  (out_ready_i),
+    .cmp_i        (cmp_i),
+    .round_ready_o(round_ready_o),
+    .in_ready_o   (in_ready_o),
+    .psum_ready_o (psum_ready_o),
+    .out_valid_o  (out_valid_o),
+    .out_data_o   (out_data),
+    .out_last_o   (out_last),
+    .hold_o       (),
+    .sample_o     (),
+    .wl_o         (),
+    .w_slice_o    (),
+    .mux_o        (),
+    .step_shift_o (),
+    .step_three_o (),
+    .trial_o      ()
+  );
+
+  (* hierconn *) wire        \dut.word_ready ;
+  (* hierconn *) wire        \dut.u_macro_ctrl.armed_q ;
+  (* hierconn *) wire        \dut.u_wl_dac.loaded_q ;
+  (* hierconn *) wire        \dut.psum_want ;
+  (* hierconn *) wire [15:0] \dut.psum_lanes ;
+  (* hierconn *) wire [15:0] \dut.u_shift_add.have_q ;
+  (* hierconn *) wire [15:0] \dut.u_requantize.left_q ;
+  wire word_ready = \dut.word_ready ;
+  wire armed      = \dut.u_macro_ctrl.armed_q ;
+  wire loaded     = \dut.u_wl_dac.loaded_q ;
+
+  // A word that exists, of a round or of the column table; any other is dropped and disturbs nothing.
+  wire exists = round_addr_i[15] || (round_addr_i[4:0] < ROUND_WORDS && round_addr_i[14:5] < MAX_ROUNDS);
+
+  // What the last cycle offered //
+
+  reg                up_q = 1'b0;
+  reg                offered_q, last_q;
+  reg [ACC_BITS-1:0] data_q;
+  reg                word_waits_q, in_waits_q, psum_waits_q;
+  reg [47:0]         word_q;
+  reg [IN_LANES*INPUT_BITS-1:0] in_q;
+  reg [PSUM_BITS-1:0] psum_q;
+
+  always @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      offered_q    <= 1'b0;
+      word_waits_q <= 1'b0;
+      in_waits_q   <= 1'b0;
+      psum_waits_q <= 1'b0;
+    end else begin
+      offered_q    <= out_valid_o && !out_ready_i;
+      word_waits_q <= round_valid_i && !round_ready_o;
+      in_waits_q   <= in_valid_i && !in_ready_o;
+      psum_waits_q <= psum_valid_i && !psum_ready_o;
+    end
+  end
+  always @(posedge clk_i) begin
+    up_q   <= 1'b1;
+    data_q <= out_data;
+    last_q <= out_last;
+    word_q <= {round_addr_i, round_data_i};
+    in_q   <= in_data_i;
+    psum_q <= psum_data_i;
+  end
+
+  // Assumptions //
+
+  // Power comes with the reset active.
+  wire a_reset = up_q || !rst_ni;
+  // rtl/cim_macro.md: "A valid beat stays with stable data until it moves, on every stream and in both directions."
+  wire a_words = !word_waits_q || (round_valid_i && {round_addr_i, round_data_i} == word_q);
+  // rtl/cim_macro.md: "A valid beat stays with stable data until it moves, on every stream and in both directions."
+  wire a_inputs = !in_waits_q || (in_valid_i && in_data_i == in_q);
+  // rtl/cim_macro.md: "A valid beat stays with stable data until it moves, on every stream and in both directions."
+  wire a_psums = !psum_waits_q || (psum_valid_i && psum_data_i == psum_q);
+
+  // Properties //
+
+  // An output that was offered and not taken is still offered.
+  wire p_stays = !rst_ni || !offered_q || out_valid_o;
+  // An output that was offered and not taken has not changed.
+  wire p_stable = !rst_ni || !offered_q || (out_data == data_q && out_last == last_q);
+  // Words move while no chain is under way and the output lanes are empty or empty out.
+  wire p_word_ready = round_ready_o == (word_ready && (\dut.u_requantize.left_q == 0
+                      || (\dut.u_requantize.left_q == 1 && (!out_valid_o || out_ready_i))));
+  // Where a word and an input beat meet, the word moves and the beat waits; a word that does not exist disturbs nothing.
+  wire p_in_ready = in_ready_o == (armed && !loaded && !(round_valid_i && round_ready_o && exists));
+  // A partial sum moves while one is due and not in.
+  wire p_psum_ready = psum_ready_o == (\dut.psum_want && \dut.u_shift_add.have_q < \dut.psum_lanes );
+
+  always @* begin
+    assume (a_reset);
+    assume (a_words);
+    assume (a_inputs);
+    assume (a_psums);
+    assert (p_stays);
+    assert (p_stable);
+    assert (p_word_ready);
+    assert (p_in_ready);
+    assert (p_psum_ready);
+  end
+
+endmodule
+
+`default_nettype wire
