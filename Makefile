@@ -11,7 +11,7 @@ COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $
 
 WAVES_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(RTL),--rtl $(RTL)) $(if $(DIE),--die $(DIE)) $(ARGS)
 
-.PHONY: help setup sim uvm waves mutate crossval params test fast lint check clean distclean
+.PHONY: help setup sim uvm waves mutate formal synth gatesim crossval params test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,18 @@ waves: ## run one bench with waves and open them where it fails (TEST=sar_adc PR
 mutate: ## plant seeded faults in every block and list what finds each (ARGS="--block sar_adc --count 20")
 	@$(SETUP) icarus lint python
 	$(BIN)/python -m tb.mutation $(ARGS)
+
+formal: ## prove the SAR's code, the accumulators' bound, the streams and the sequencer (ARGS="--proof macro_ctrl")
+	@$(SETUP) lint python
+	$(BIN)/python -m tb.formal $(ARGS)
+
+synth: ## synthesise every block: cells, flip-flops, estimated transistors (PRESET=name)
+	@$(SETUP) lint python
+	$(BIN)/python -m tb.synth $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
+gatesim: ## run the macro's bench on its synthesised netlist (PRESET=name)
+	@$(SETUP) icarus lint python
+	$(BIN)/python -m tb.gatesim $(if $(PRESET),--preset $(PRESET)) $(ARGS)
 
 crossval: ## train and test on 5 folds of the digits: float against int4 on the macro (ARGS="...")
 	@$(SETUP) icarus python
