@@ -58,6 +58,7 @@ def _inside(instance: str, expression: str) -> str:
 _PLAN, _BASE, _COUNT = _field("settle", 64, 8), _field("load", 0, 16), _field("load", 16, 16)
 
 _ROUNDS = {
+    "a chain has at most MAX_ROUNDS rounds": f"!armed_q || load_q < MAX_ROUNDS - 1 || {_field('load', 76, 1)}",
     "plan is 1 .. X_SLICES": f"!busy_q || ({_PLAN} != 0 && {_PLAN} <= X_SLICES)",
     "row_base + row_count <= ROWS": f"!armed_q || {{16'd0, {_BASE}}} + {_COUNT} <= ROWS",
     "col_base + col_count <= COLS": f"!convert_busy_q || {_field('convert', 48, 16)} <= COLS",
@@ -66,6 +67,7 @@ _ROUNDS = {
 """What `rounds.validate` grants about the round memory, for the rounds that stages work on."""
 
 _PASSES = (
+    *(f"{stage}_q < MAX_ROUNDS" for stage in ("load", "settle", "convert", "code")),
     "wait_q <= WL_CYCLES + SETTLE_CYCLES - 1",
     "!sample_q || convert_busy_q",
     "!busy_q || (x_q < X_SLICES && w_q < W_SLICES)",
@@ -75,6 +77,7 @@ _PASSES = (
     "!convert_busy_q || {16'd0, phase_q} * N_ADCS == col_q",
     "!code_valid_q || (code_x_q < X_SLICES && code_w_q < W_SLICES)",
     "!code_valid_q || code_col_q < COLS",
+    "!code_valid_q || {16'd0, code_phase_q} * N_ADCS == code_col_q",
 )
 
 
@@ -130,7 +133,11 @@ INTERFACES = {
     "cim_macro": Interface(
         assumptions={name: _inside("u_macro_ctrl", text) for name, text in _ROUNDS.items()},
         observed={"out_data_o": "out_valid_o", "out_last_o": "out_valid_o"},
-        facts=tuple(_inside("u_macro_ctrl", text) for text in _PASSES),
+        facts=(
+            *(_inside("u_macro_ctrl", text) for text in _PASSES),
+            "u_sar_adc__seq_q == 0 || (u_macro_ctrl__convert_busy_q && !u_macro_ctrl__sample_q)",
+            "(u_sar_adc__seq_q & (u_sar_adc__seq_q - 1'b1)) == 0",
+        ),
     ),
     "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
     "adc_frontend": Interface(

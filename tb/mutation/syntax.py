@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a module of this project computes: expressions, branches, assignments and connections, as token ranges.
 
-Left out: header and ports, names of declarations, sensitivity lists, generate loops, `initial` blocks and the name of
+Left out: header and ports, names of declarations, sensitivity lists, heads of loops, `initial` blocks and the name of
 the file that they read, and the `unused_` sinks, which are read by linters alone.
 """
 
@@ -180,10 +180,7 @@ def _statement(module: Module, at: int, *, reset: bool) -> int:
             at = _statement(module, at, reset=reset)
         return at + 1
     if word == "for":
-        last = module.close(at + 1)
-        semi = module.find(at + 2, ";")
-        module.expressions.append((semi + 1, module.find(semi + 1, ";")))
-        return _statement(module, last + 1, reset=reset)
+        return _statement(module, module.close(at + 1) + 1, reset=reset)
     if word == "if":
         return _branch(module, at, reset=reset)
     end = module.find(at, ";")
