@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tb.common.sources import RTL
 from tb.mutation.benches import CONFIGS, Kill, run_step, steps_of
 from tb.mutation.equivalence import Proof, prove
+from tb.mutation.lint import run_lint
 from tb.mutation.mutants import Mutant, mutants
 from tb.mutation.netlist import netlist
 
@@ -89,14 +90,15 @@ def draw(block: str, *, count: int, seed: int, rtl: Path = RTL) -> Drawn:
 
 
 def judge(mutant: Mutant, *, rtl: Path = RTL, steps: Sequence[Step] | None = None) -> Verdict:
-    """Run the benches until one fails; a mutant that passes all of them needs a proof."""
+    """Run the benches until one fails, then the linter; a mutant that passes all of them needs a proof."""
     with _copy(rtl) as (folder, copy):
         mutant.place(copy)
         for n, step in enumerate(steps_of(mutant.block) if steps is None else steps):
             kill = run_step(step, copy, folder / str(n))
             if kill:
                 return Verdict(mutant, kill, None)
-        return Verdict(mutant, None, prove(mutant, CONFIGS, rtl, folder))
+        seen = run_lint(CONFIGS, copy) if "/" not in mutant.file else None  # the stand-ins have waivers
+        return Verdict(mutant, seen, None if seen else prove(mutant, CONFIGS, rtl, folder))
 
 
 def _quiet() -> None:
