@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ __all__ = ["Cut", "NotProven", "Register", "cut", "yosys"]
 
 SECONDS = 300
 """Yosys gives up after this time."""
+
+BYTES = 3 << 30
+"""Memory that Yosys may take."""
 
 Netlist = dict[str, Any]
 
@@ -53,8 +57,12 @@ def yosys(script: list[str], folder: Path) -> str:
     """
     (folder / "script.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
     command = ["yosys", "-s", "script.ys"]
+    limit = (resource.RLIMIT_AS, (BYTES, BYTES))
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS,
+            preexec_fn=lambda: resource.setrlimit(*limit),
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise NotProven(f"Yosys found neither a proof nor a difference in {SECONDS} s") from None
     if done.returncode:
@@ -142,9 +150,12 @@ def _everted(module: Netlist) -> Cut:
 
 
 def _names(module: Netlist) -> dict[tuple[Any, ...], str]:
-    """Names of nets by their bits, the shortest one that a person gave."""
-    nets = sorted(module["netnames"].items(), key=lambda item: (-item[1]["hide_name"], -len(item[0])))
-    return {tuple(net["bits"]): name for name, net in nets}
+    """Names of nets by their bits: a register's own `..._q`, else the shortest one that a person gave."""
+
+    def worth(item: tuple[str, Netlist]) -> tuple[bool, bool, int]:
+        return re.search(r"_q(\[\d+\])?$", item[0]) is not None, not item[1]["hide_name"], -len(item[0])
+
+    return {tuple(net["bits"]): name for name, net in sorted(module["netnames"].items(), key=worth)}
 
 
 def _mux(width: int, connections: Netlist) -> Netlist:

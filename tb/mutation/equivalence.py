@@ -195,7 +195,7 @@ def _miter(
         checks.append("1'b1" if claim.powered else f"!base || {reset} || {claim.following}")
     lines += [f"assign ok[{n}] = {check};" for n, check in enumerate(checks)]
     head = ",\n  ".join([*heads, f"output [{len(checks) - 1}:0] ok"])
-    return f"module miter (\n  {head}\n);\n" + "\n".join(lines) + "\nendmodule\n"
+    return f"`default_nettype none\nmodule miter (\n  {head}\n);\n" + "\n".join(lines) + "\nendmodule\n"
 
 
 def _check(width: int, folder: Path) -> list[int]:

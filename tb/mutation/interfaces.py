@@ -59,8 +59,12 @@ _PLAN, _BASE, _COUNT = _field("settle", 64, 8), _field("load", 0, 16), _field("l
 
 _ROUNDS = {
     "a chain has at most MAX_ROUNDS rounds": f"!armed_q || load_q < MAX_ROUNDS - 1 || {_field('load', 76, 1)}",
-    "plan is 1 .. X_SLICES": f"!busy_q || ({_PLAN} != 0 && {_PLAN} <= X_SLICES)",
+    "plan is 1 .. X_SLICES": " && ".join(
+        f"(!{busy} || ({_field(stage, 64, 8)} != 0 && {_field(stage, 64, 8)} <= X_SLICES))"
+        for stage, busy in (("settle", "busy_q"), ("load", "armed_q"))
+    ),
     "row_base + row_count <= ROWS": f"!armed_q || {{16'd0, {_BASE}}} + {_COUNT} <= ROWS",
+    "col_count is at least 1": f"!busy_q || {_field('settle', 48, 16)} != 0",
     "col_base + col_count <= COLS": f"!convert_busy_q || {_field('convert', 48, 16)} <= COLS",
     "steps are at most 2**step_shift_max": "!code_valid_q || code_step_q[7:1] < 32",
 }
@@ -70,10 +74,10 @@ _PASSES = (
     *(f"{stage}_q < MAX_ROUNDS" for stage in ("load", "settle", "convert", "code")),
     "wait_q <= WL_CYCLES + SETTLE_CYCLES - 1",
     "!sample_q || convert_busy_q",
-    "!busy_q || (x_q < X_SLICES && w_q < W_SLICES)",
+    f"!busy_q || (x_q < {_PLAN} && w_q < W_SLICES)",
     "!busy_q || {16'd0, row_q} + left_q <= ROWS",
     "!convert_busy_q || (convert_x_q < X_SLICES && convert_w_q < W_SLICES)",
-    "!convert_busy_q || col_q < COLS",
+    f"!convert_busy_q || col_q < {_field('convert', 48, 16)}",
     "!convert_busy_q || {16'd0, phase_q} * N_ADCS == col_q",
     "!code_valid_q || (code_x_q < X_SLICES && code_w_q < W_SLICES)",
     "!code_valid_q || code_col_q < COLS",

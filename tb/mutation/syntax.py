@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a module of this project computes: expressions, branches, assignments and connections, as token ranges.
 
-Left out: header and ports, names of declarations, sensitivity lists, heads of loops, `initial` blocks and the name of
-the file that they read, and the `unused_` sinks, which are read by linters alone.
+Left out: header and ports, names of declarations, sensitivity lists, heads of loops, `initial` blocks and the shape of
+the memories that they fill, and the `unused_` sinks, which are read by linters alone.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ class Module:
     connections: list[Connection] = field(default_factory=list)
     shapes: dict[str, str] = field(default_factory=dict)
     """Declared range of every input, wire and register, empty for one bit."""
+    filled: set[str] = field(default_factory=set)
+    """Names in `initial` blocks: memories that a file fills, whose shape is the file's."""
     constants: set[str] = field(default_factory=set)
     """Parameters of the body: local ones, and those of the header."""
 
@@ -90,6 +92,8 @@ def parse(text: str) -> Module:
     at = module.find(0, "module") + 1
     end = module.find(at, ";")
     _header(module, at, end)
+    for n in (n for n, token in enumerate(module.tokens) if token.text == "initial"):
+        module.filled.update(token.text for token in module.tokens[n : module.find(n, ";")] if token.kind == "name")
     at = end + 1
     while module.tokens[at].text != "endmodule":
         at = _item(module, at)
@@ -137,7 +141,7 @@ def _item(module: Module, at: int) -> int:
 def _declaration(module: Module, at: int) -> int:
     """Ranges and initial values of one declaration."""
     tokens, end = module.tokens, module.find(at, ";")
-    if any(token.text.startswith("unused_") or token.text == "file" for token in tokens[at:end]):
+    if any(token.text.startswith("unused_") or token.text in module.filled for token in tokens[at:end]):
         return end + 1
     kind, shape, at = tokens[at].text, "", at + 1
     while at < end:
