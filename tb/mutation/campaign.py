@@ -10,8 +10,11 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from twinor.errors import TwinorError
 
 from tb.common.sources import RTL
 from tb.mutation.benches import CONFIGS, Kill, run_step, steps_of
@@ -25,7 +28,11 @@ if TYPE_CHECKING:
 
     from tb.mutation.benches import Step
 
-__all__ = ["Drawn", "Verdict", "campaign", "draw", "judge"]
+__all__ = ["ControlFailed", "Drawn", "Verdict", "campaign", "control", "draw", "judge"]
+
+
+class ControlFailed(TwinorError):
+    """A bench fails on the unchanged Verilog, so its kills would mean nothing; names it and its first failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,19 @@ def judge(mutant: Mutant, *, rtl: Path = RTL, steps: Sequence[Step] | None = Non
         return Verdict(mutant, seen, None if seen else prove(mutant, CONFIGS, rtl, folder))
 
 
+def control(step: Step, rtl: Path = RTL) -> None:
+    """The unchanged Verilog must pass every bench of the campaign.
+
+    Raises:
+        ControlFailed: it does not.
+    """
+    with _copy(rtl) as (folder, copy):
+        kill = run_step(step, copy, folder / "run")
+    if kill:
+        place = f"tb_{kill.bench} on {kill.config}: {kill.test}: {kill.message}"
+        raise ControlFailed(f"the unchanged Verilog fails {place}; mend that before any mutant is judged")
+
+
 def _quiet() -> None:
     """Builds and simulators of a worker say nothing; their logs are in files."""
     sink = os.open(os.devnull, os.O_WRONLY)
@@ -111,7 +131,7 @@ def _quiet() -> None:
 def campaign(
     blocks: Sequence[str], *, count: int, seed: int, jobs: int, report: Callable[[Verdict], None], rtl: Path = RTL
 ) -> tuple[list[Drawn], list[Verdict]]:
-    """Mutants of all blocks, judged by `jobs` processes.
+    """Mutants of all blocks, judged by `jobs` processes, after a control run of the unchanged Verilog.
 
     Args:
         blocks: names of the blocks.
@@ -123,8 +143,12 @@ def campaign(
 
     Returns:
         What was drawn of each block, and the verdicts in the same order.
+
+    Raises:
+        ControlFailed: a bench fails on the unchanged Verilog.
     """
     with ProcessPoolExecutor(jobs, initializer=_quiet) as pool:
+        list(pool.map(control, dict.fromkeys(step for block in blocks for step in steps_of(block)), repeat(rtl)))
         drawn = [pool.submit(draw, block, count=count, seed=seed, rtl=rtl) for block in blocks]
         drafts = [future.result() for future in drawn]
         waiting = [pool.submit(judge, mutant, rtl=rtl) for draft in drafts for mutant in draft.mutants]
