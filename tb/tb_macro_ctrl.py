@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.golden import macro_ctrl
-from twinor.rounds import ROUND_STRIDE, End, Start, pack, passes
+from twinor.rounds import ROUND_STRIDE, TABLE_ADDR, End, Start, pack, passes
 
 from tb.common import bench
 from tb.common.probes import uncleared
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from twinor.config import Config
     from twinor.rounds import Chain, Round
 
-COLUMN_TABLE = 0x8000
 INPUTS = ("word_valid_i", "word_addr_i", "word_data_i", "loading_i", "loaded_i", "wl_sum_i", "adc_done_i")
 
 
@@ -252,7 +251,7 @@ class MacroCtrl(bench.Bench):
 
     async def write_not_last(self) -> None:
         """Words at offset 2 that are no round's: their bit 12 does not say that the round is not the last one."""
-        for address in (self.cfg.max_rounds * ROUND_STRIDE + 2, COLUMN_TABLE + 2):
+        for address in (self.cfg.max_rounds * ROUND_STRIDE + 2, TABLE_ADDR + 2):
             await self.write_word({"addr_i": address, "data_i": 0}, arms=False)
 
     async def write_word(self, word: dict[str, int], *, arms: bool) -> None:
