@@ -17,7 +17,7 @@ module cim_macro #(
   input  wire                           clk_i,
   input  wire                           rst_ni,
 
-  // Round words: address bit 15 selects the column table, else the round memory
+  // Round words: 0x0000 the round memory, 0x8000 the column table
   input  wire                           round_valid_i,
   output wire                           round_ready_o,
   input  wire [15:0]                    round_addr_i,
@@ -33,15 +33,30 @@ module cim_macro #(
   output wire                           psum_ready_o,
   input  wire [PSUM_BITS-1:0]           psum_data_i,
 
+  // Residual codes, one column per beat, signed
+  input  wire                           res_valid_i,
+  output wire                           res_ready_o,
+  input  wire [INPUT_BITS:0]            res_data_i,
+
   // Outputs or raw accumulators, one column per beat, signed; last marks the end of a chain
   output wire                           out_valid_o,
   input  wire                           out_ready_i,
   output wire [ACC_BITS-1:0]            out_data_o,
   output wire                           out_last_o,
 
+  // Status: pulses of one cycle, and a bad descriptor's rule and round beside its pulse
+  output wire                           busy_o,
+  output wire                           round_done_o,
+  output wire                           chain_done_o,
+  output wire                           error_valid_o,
+  output wire [3:0]                     error_code_o,
+  output wire [7:0]                     error_round_o,
+
   // Analog seam
   output wire [ROWS*DAC_BITS-1:0]       wl_o,
   output wire [7:0]                     w_slice_o,
+  output wire [7:0]                     x_slice_o,
+  output wire                           share_o,
   output wire                           hold_o,
   output wire [15:0]                    mux_o,
   output wire                           sample_o,
@@ -59,14 +74,15 @@ module cim_macro #(
 
   wire word_ready;
   wire sum_ready;
-  wire table_sel = round_addr_i[15];
+  wire table_we  = round_valid_i && round_ready_o && round_addr_i[15:14] == 2'b10;
 
   assign round_ready_o = word_ready && sum_ready;
 
   // Word-line DACs //
 
-  wire                   load_en, loading, loaded, swap, drive, wl_on;
-  wire [15:0]            load_base, load_count, row_first, row_num;
+  wire                   load_en, load_signed, loading, loaded, swap, drive, wl_on, wl_phase;
+  wire [15:0]            load_base, load_count, load_bias, row_first, row_num;
+  wire [INPUT_BITS-1:0]  bias_code;
   wire [7:0]             slice;
   wire [WL_SUM_BITS-1:0] wl_sum;
 
@@ -87,12 +103,16 @@ module cim_macro #(
     .load_en_i   (load_en),
     .load_base_i (load_base),
     .load_count_i(load_count),
+    .load_signed_i(load_signed),
+    .load_bias_i (load_bias),
+    .bias_code_i (bias_code),
     .loading_o   (loading),
     .loaded_o    (loaded),
     .swap_i      (swap),
     .drive_i     (drive),
     .wl_on_i     (wl_on),
     .slice_i     (slice),
+    .phase_i     (wl_phase),
     .row_first_i (row_first),
     .row_num_i   (row_num),
     .wl_o        (wl_o),
@@ -121,9 +141,9 @@ module cim_macro #(
 
   // Sequencer //
 
-  wire                   code_valid, code_ready, first, keep, psum, final_pass, code_step_three, negate, offset;
-  wire                   psum_want, last, raw;
-  wire [15:0]            phase, psum_lanes, col, lanes;
+  wire                   code_valid, code_ready, first, keep, psum, residual, final_pass, code_step_three, negate, offset;
+  wire                   psum_want, res_want, last, raw;
+  wire [15:0]            position, psum_lanes, res_col, res_lanes, col, lanes;
   wire [6:0]             code_step_shift;
   wire [7:0]             slice_shift, x_shift;
   wire [WL_SUM_BITS-1:0] code_wl_sum;
@@ -131,16 +151,23 @@ module cim_macro #(
   wire [ACC_BITS-1:0]    lo, hi;
 
   macro_ctrl #(
+    .ROWS           (ROWS),
+    .COLS           (COLS),
     .ACTIVE_ROWS    (ACTIVE_ROWS),
     .N_ADCS         (N_ADCS),
+    .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
+    .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
     .CELL_BITS      (CELL_BITS),
+    .X_SLICES       (X_SLICES),
     .W_SLICES       (W_SLICES),
     .WEIGHT_ENCODING(WEIGHT_ENCODING),
     .WL_CYCLES      (WL_CYCLES),
     .SETTLE_CYCLES  (SETTLE_CYCLES),
+    .IN_LANES       (IN_LANES),
     .MAX_ROUNDS     (MAX_ROUNDS),
     .ROUND_WORDS    (ROUND_WORDS),
+    .STEP_SHIFT_MAX (STEP_SHIFT_MAX),
     .ACC_BITS       (ACC_BITS),
     .WL_SUM_BITS    (WL_SUM_BITS)
   ) u_macro_ctrl (
@@ -150,19 +177,30 @@ module cim_macro #(
     .word_ready_o     (word_ready),
     .word_addr_i      (round_addr_i),
     .word_data_i      (round_data_i),
+    .busy_o           (busy_o),
+    .round_done_o     (round_done_o),
+    .error_valid_o    (error_valid_o),
+    .error_code_o     (error_code_o),
+    .error_round_o    (error_round_o),
     .load_en_o        (load_en),
     .load_base_o      (load_base),
     .load_count_o     (load_count),
+    .load_signed_o    (load_signed),
+    .load_bias_o      (load_bias),
+    .load_bias_code_o (bias_code),
     .loading_i        (loading),
     .loaded_i         (loaded),
     .swap_o           (swap),
     .drive_o          (drive),
     .wl_on_o          (wl_on),
     .slice_o          (slice),
+    .phase_o          (wl_phase),
     .row_first_o      (row_first),
     .row_num_o        (row_num),
     .wl_sum_i         (wl_sum),
     .w_slice_o        (w_slice_o),
+    .x_slice_o        (x_slice_o),
+    .share_o          (share_o),
     .hold_o           (hold_o),
     .mux_o            (mux_o),
     .sample_o         (sample_o),
@@ -171,10 +209,11 @@ module cim_macro #(
     .step_three_o     (step_three_o),
     .code_valid_o     (code_valid),
     .code_ready_i     (code_ready),
-    .phase_o          (phase),
+    .position_o       (position),
     .first_o          (first),
     .keep_o           (keep),
     .psum_o           (psum),
+    .residual_o       (residual),
     .final_o          (final_pass),
     .code_step_shift_o(code_step_shift),
     .code_step_three_o(code_step_three),
@@ -185,6 +224,9 @@ module cim_macro #(
     .wl_sum_o         (code_wl_sum),
     .psum_want_o      (psum_want),
     .psum_lanes_o     (psum_lanes),
+    .res_want_o       (res_want),
+    .res_col_o        (res_col),
+    .res_lanes_o      (res_lanes),
     .col_o            (col),
     .lanes_o          (lanes),
     .last_o           (last),
@@ -194,7 +236,33 @@ module cim_macro #(
     .hi_o             (hi)
   );
 
-  // Shift-add and requantization //
+  // Residual codes, shift-add and requantization //
+
+  wire                            res_take, res_full;
+  wire [N_ADCS*RESIDUAL_BITS-1:0] res_product;
+
+  residual #(
+    .N_ADCS       (N_ADCS),
+    .COLS         (COLS),
+    .INPUT_BITS   (INPUT_BITS),
+    .MULT_BITS    (MULT_BITS),
+    .RESIDUAL_BITS(RESIDUAL_BITS)
+  ) u_residual (
+    .clk_i       (clk_i),
+    .rst_ni      (rst_ni),
+    .table_we_i  (table_we),
+    .table_addr_i(round_addr_i[14:0]),
+    .table_data_i(round_data_i),
+    .want_i      (res_want),
+    .col_i       (res_col),
+    .lanes_i     (res_lanes),
+    .valid_i     (res_valid_i),
+    .ready_o     (res_ready_o),
+    .data_i      (res_data_i),
+    .take_i      (res_take),
+    .full_o      (res_full),
+    .product_o   (res_product)
+  );
 
   wire                       sum_valid;
   wire [N_ADCS*ACC_BITS-1:0] sum;
@@ -205,6 +273,7 @@ module cim_macro #(
     .CODE_BITS      (CODE_BITS),
     .ACC_BITS       (ACC_BITS),
     .PSUM_BITS      (PSUM_BITS),
+    .RESIDUAL_BITS  (RESIDUAL_BITS),
     .WL_SUM_BITS    (WL_SUM_BITS),
     .WEIGHT_BITS    (WEIGHT_BITS),
     .WEIGHT_ENCODING(WEIGHT_ENCODING)
@@ -214,10 +283,11 @@ module cim_macro #(
     .code_valid_i (code_valid),
     .code_ready_o (code_ready),
     .code_i       (code),
-    .phase_i      (phase),
+    .position_i   (position),
     .first_i      (first),
     .keep_i       (keep),
     .psum_i       (psum),
+    .residual_i   (residual),
     .final_i      (final_pass),
     .step_shift_i (code_step_shift),
     .step_three_i (code_step_three),
@@ -231,6 +301,9 @@ module cim_macro #(
     .psum_valid_i (psum_valid_i),
     .psum_ready_o (psum_ready_o),
     .psum_data_i  (psum_data_i),
+    .res_take_o   (res_take),
+    .res_full_i   (res_full),
+    .res_product_i(res_product),
     .sum_valid_o  (sum_valid),
     .sum_ready_i  (sum_ready),
     .sum_o        (sum)
@@ -245,7 +318,7 @@ module cim_macro #(
   ) u_requantize (
     .clk_i       (clk_i),
     .rst_ni      (rst_ni),
-    .table_we_i  (round_valid_i && round_ready_o && table_sel),
+    .table_we_i  (table_we),
     .table_addr_i(round_addr_i[14:0]),
     .table_data_i(round_data_i),
     .sum_valid_i (sum_valid),
@@ -263,6 +336,8 @@ module cim_macro #(
     .out_data_o  (out_data_o),
     .out_last_o  (out_last_o)
   );
+
+  assign chain_done_o = out_valid_o && out_ready_i && out_last_o;
 
 endmodule
 

@@ -2,8 +2,8 @@
 //
 // Shift-add: the codes of all passes become one accumulator per column, in array units.
 //
-//   acc += (negate ? -1 : 1) * code * (three ? 3 : 1) * 2**(step_shift + slice_shift)
-//   acc -= OFFSET * 2**(x_slice * DAC_BITS) * wl_sum        offset encoding, first weight slice only
+//   acc += (negate ? -1 : 1) * (code * (three ? 3 : 1) * 2**(step_shift + slice_shift) - correction)
+//   correction = OFFSET * 2**(x_slice * DAC_BITS) * wl_sum        offset encoding, first weight slice only
 //
 // Golden twin : model/twinor/golden/shift_add.py
 // Spec        : rtl/shift_add.md
@@ -12,13 +12,14 @@
 `default_nettype none
 
 module shift_add #(
-  parameter integer N_ADCS       = 1,
-  parameter integer COLS_PER_ADC = 1,
-  parameter integer CODE_BITS    = 3,
-  parameter integer ACC_BITS     = 8,
-  parameter integer PSUM_BITS    = 8,
-  parameter integer WL_SUM_BITS  = 1,
-  parameter integer WEIGHT_BITS  = 2,
+  parameter integer N_ADCS          = 1,
+  parameter integer COLS_PER_ADC    = 1,
+  parameter integer CODE_BITS       = 3,
+  parameter integer ACC_BITS        = 8,
+  parameter integer PSUM_BITS       = 8,
+  parameter integer RESIDUAL_BITS   = 8,
+  parameter integer WL_SUM_BITS     = 1,
+  parameter integer WEIGHT_BITS     = 2,
   parameter integer WEIGHT_ENCODING = 0
 ) (
   input  wire                        clk_i,
@@ -28,10 +29,11 @@ module shift_add #(
   input  wire                        code_valid_i,
   output wire                        code_ready_o,
   input  wire [N_ADCS*CODE_BITS-1:0] code_i,
-  input  wire [15:0]                 phase_i,        // accumulator position, 0 .. COLS_PER_ADC-1
+  input  wire [15:0]                 position_i,     // accumulators of this position, 0 .. COLS_PER_ADC-1
   input  wire                        first_i,        // first pass of the round
   input  wire                        keep_i,         // first pass starts from the last round's accumulators
   input  wire                        psum_i,         // first pass starts from partial sums
+  input  wire                        residual_i,     // first pass adds residual products
   input  wire                        final_i,        // last pass: the sums leave
   input  wire [6:0]                  step_shift_i,
   input  wire                        step_three_i,
@@ -48,6 +50,11 @@ module shift_add #(
   output wire                        psum_ready_o,
   input  wire [PSUM_BITS-1:0]        psum_data_i,
 
+  // Residual products
+  output wire                                res_take_o,
+  input  wire                                res_full_i,
+  input  wire [N_ADCS*RESIDUAL_BITS-1:0]     res_product_i,
+
   // Sums of one multiplexer position out
   output wire                        sum_valid_o,
   input  wire                        sum_ready_i,
@@ -59,6 +66,8 @@ module shift_add #(
   reg  [N_ADCS*PSUM_BITS-1:0] psum_q;
   reg  [15:0]                 have_q;
   wire                        from_psum = first_i && psum_i;
+  wire                        from_res  = first_i && residual_i;
+  wire                        complete  = (!from_psum || have_q == psum_lanes_i) && (!from_res || res_full_i);
   wire                        accept    = code_valid_i && code_ready_o;
 
   assign psum_ready_o = psum_want_i && have_q < psum_lanes_i;
@@ -75,17 +84,18 @@ module shift_add #(
     end
   end
 
-  assign code_ready_o = (!from_psum || have_q == psum_lanes_i) && (!final_i || sum_ready_i);
-  assign sum_valid_o  = code_valid_i && final_i && (!from_psum || have_q == psum_lanes_i);
+  assign code_ready_o = complete && (!final_i || sum_ready_i);
+  assign sum_valid_o  = code_valid_i && final_i && complete;
+  assign res_take_o   = accept && from_res;
 
   // Accumulators //
 
-  localparam integer PHASE_BITS = (COLS_PER_ADC > 1) ? $clog2(COLS_PER_ADC) : 1;
+  localparam integer POSITION_BITS = (COLS_PER_ADC > 1) ? $clog2(COLS_PER_ADC) : 1;
 
   reg  [N_ADCS*ACC_BITS-1:0] acc_q [0:COLS_PER_ADC-1];
-  wire [PHASE_BITS-1:0]      phase = phase_i[PHASE_BITS-1:0];
-  wire [N_ADCS*ACC_BITS-1:0] acc   = acc_q[phase];
-  wire                       unused_phase = &{1'b0, phase_i};
+  wire [POSITION_BITS-1:0]   position = position_i[POSITION_BITS-1:0];
+  wire [N_ADCS*ACC_BITS-1:0] acc      = acc_q[position];
+  wire                       unused_position = &{1'b0, position_i};
   wire [ACC_BITS-1:0]        correction;
 
   generate
@@ -108,14 +118,18 @@ module shift_add #(
       wire [ACC_BITS-1:0]  scaled = triple << ({1'b0, step_shift_i} + slice_shift_i);
       wire [PSUM_BITS-1:0] psum   = psum_q[a*PSUM_BITS +: PSUM_BITS];
       wire [ACC_BITS-1:0]  begun  = psum_i ? {{(ACC_BITS - PSUM_BITS){psum[PSUM_BITS-1]}}, psum} : {ACC_BITS{1'b0}};
-      wire [ACC_BITS-1:0]  start = (first_i && !keep_i) ? begun : acc[a*ACC_BITS +: ACC_BITS];
+      wire [ACC_BITS-1:0]  start  = (first_i && !keep_i) ? begun : acc[a*ACC_BITS +: ACC_BITS];
+      wire [ACC_BITS-1:0]  change = scaled - correction;
 
-      assign sum_o[a*ACC_BITS +: ACC_BITS] = start + (negate_i ? -scaled : scaled) - correction;
+      wire [RESIDUAL_BITS-1:0] product = res_product_i[a*RESIDUAL_BITS +: RESIDUAL_BITS] & {RESIDUAL_BITS{from_res}};
+      wire [ACC_BITS-1:0]      added   = {{(ACC_BITS - RESIDUAL_BITS){product[RESIDUAL_BITS-1]}}, product};
+
+      assign sum_o[a*ACC_BITS +: ACC_BITS] = start + added + (negate_i ? -change : change);
     end
   endgenerate
 
   always @(posedge clk_i) begin
-    if (accept) acc_q[phase] <= sum_o;
+    if (accept) acc_q[position] <= sum_o;
   end
 
 endmodule

@@ -2,7 +2,9 @@
 //
 // Word-line DAC drivers: double-buffered activation latches, sliced onto the word lines.
 //
-//   wl[r] = (x[r] >> (slice * DAC_BITS)) mod 2**DAC_BITS   for row_first <= r < row_first + row_num, else 0
+//   wl[r] = (|x[r]| >> (slice * DAC_BITS)) mod 2**DAC_BITS   for row_first <= r < row_first + row_num and the sign
+//           of x[r] that the phase drives, else 0
+//   rows from load_count on are bias rows: the macro itself loads their one code
 //
 // Golden twin : model/twinor/golden/wl_dac.py
 // Spec        : rtl/wl_dac.md
@@ -31,6 +33,9 @@ module wl_dac #(
   input  wire                           load_en_i,
   input  wire [15:0]                    load_base_i,   // multiple of IN_LANES
   input  wire [15:0]                    load_count_i,  // at least 1
+  input  wire                           load_signed_i,
+  input  wire [15:0]                    load_bias_i,   // bias rows that follow
+  input  wire [INPUT_BITS-1:0]          bias_code_i,
   output wire                           loading_o,     // some beats of a vector are in
   output wire                           loaded_o,      // the whole vector is in
   input  wire                           swap_i,        // take it: shadow becomes active
@@ -39,6 +44,7 @@ module wl_dac #(
   input  wire                           drive_i,
   input  wire                           wl_on_i,       // 0: all word lines off
   input  wire [7:0]                     slice_i,
+  input  wire                           phase_i,       // 1: rows of negative activations, 0: all others
   input  wire [15:0]                    row_first_i,
   input  wire [15:0]                    row_num_i,     // 1 .. ROWS
   output wire [ROWS*DAC_BITS-1:0]       wl_o,
@@ -52,30 +58,44 @@ module wl_dac #(
 
   reg  [X_SLICES*LINE_BITS-1:0] shadow_q;
   reg  [X_SLICES*LINE_BITS-1:0] active_q;
+  reg  [ROWS-1:0]               shadow_sign_q;
+  reg  [ROWS-1:0]               active_sign_q;
   reg  [15:0]                   fill_q;    // rows of the vector that are in
   reg                           loaded_q;
 
-  wire [X_SLICES*BEAT_BITS-1:0] beat;
+  wire [IN_LANES*INPUT_BITS-1:0] magnitude;
+  wire [IN_LANES-1:0]            sign;
+  wire [X_SLICES*BEAT_BITS-1:0]  beat;
   genvar s, l;
   generate
+    for (l = 0; l < IN_LANES; l = l + 1) begin : g_lane
+      wire                  bias = {16'd0, fill_q} + l >= {16'd0, load_count_i};
+      wire [INPUT_BITS-1:0] x    = in_data_i[l*INPUT_BITS +: INPUT_BITS];
+      assign sign[l] = load_signed_i && !bias && x[INPUT_BITS-1];
+      assign magnitude[l*INPUT_BITS +: INPUT_BITS] = bias ? bias_code_i : sign[l] ? -x : x;
+    end
     for (s = 0; s < X_SLICES; s = s + 1) begin : g_slice
       for (l = 0; l < IN_LANES; l = l + 1) begin : g_lane
         localparam integer HAVE = (INPUT_BITS - s * DAC_BITS < DAC_BITS) ? INPUT_BITS - s * DAC_BITS : DAC_BITS;
         if (HAVE == DAC_BITS) begin : g_full
-          assign beat[s*BEAT_BITS + l*DAC_BITS +: DAC_BITS] = in_data_i[l*INPUT_BITS + s*DAC_BITS +: DAC_BITS];
+          assign beat[s*BEAT_BITS + l*DAC_BITS +: DAC_BITS] = magnitude[l*INPUT_BITS + s*DAC_BITS +: DAC_BITS];
         end else begin : g_part
           assign beat[s*BEAT_BITS + l*DAC_BITS +: DAC_BITS] =
-            {{(DAC_BITS - HAVE){1'b0}}, in_data_i[l*INPUT_BITS + s*DAC_BITS +: HAVE]};
+            {{(DAC_BITS - HAVE){1'b0}}, magnitude[l*INPUT_BITS + s*DAC_BITS +: HAVE]};
         end
       end
     end
   endgenerate
 
-  assign in_ready_o = load_en_i && !loaded_q;
+  wire        streamed = fill_q < load_count_i;  // else a beat of bias rows alone
+
+  assign in_ready_o = load_en_i && !loaded_q && streamed;
   assign loaded_o   = loaded_q;
   assign loading_o  = fill_q != 16'd0;
 
-  wire        accept    = in_valid_i && in_ready_o;
+  wire        accept    = load_en_i && !loaded_q && (in_valid_i || !streamed);
+  wire [15:0] fill_end  = load_count_i + load_bias_i;
+  wire [31:0] sign_at   = {16'd0, load_base_i + fill_q};
   wire [15:0] fill_next = fill_q + IN_LANES[15:0];
   wire [31:0] beat_at   = {16'd0, load_base_i + fill_q} * DAC_BITS;
 
@@ -84,17 +104,21 @@ module wl_dac #(
     if (!rst_ni) begin
       shadow_q <= {(X_SLICES * LINE_BITS){1'b0}};
       active_q <= {(X_SLICES * LINE_BITS){1'b0}};
+      shadow_sign_q <= {ROWS{1'b0}};
+      active_sign_q <= {ROWS{1'b0}};
       fill_q   <= 16'd0;
       loaded_q <= 1'b0;
     end else begin
       if (accept) begin
         for (n = 0; n < X_SLICES; n = n + 1)
           shadow_q[n*LINE_BITS + beat_at +: BEAT_BITS] <= beat[n*BEAT_BITS +: BEAT_BITS];
-        fill_q   <= (fill_next >= load_count_i) ? 16'd0 : fill_next;
-        loaded_q <= fill_next >= load_count_i;
+        shadow_sign_q[sign_at +: IN_LANES] <= sign;
+        fill_q   <= (fill_next >= fill_end) ? 16'd0 : fill_next;
+        loaded_q <= fill_next >= fill_end;
       end
       if (swap_i) begin
         active_q <= shadow_q;
+        active_sign_q <= shadow_sign_q;
         loaded_q <= 1'b0;
       end
     end
@@ -108,11 +132,20 @@ module wl_dac #(
   wire [31:0]          off_len  = (ROWS - {16'd0, row_num_i}) * DAC_BITS;
   wire [31:0]          off_low  = {16'd0, row_first_i} * DAC_BITS;
 
+  wire [ROWS-1:0]      sign_of  = swap_i ? shadow_sign_q : active_sign_q;
+  wire [LINE_BITS-1:0] sign_on;  // rows of the sign that the phase drives
+  genvar k;
+  generate
+    for (k = 0; k < ROWS; k = k + 1) begin : g_row
+      assign sign_on[k*DAC_BITS +: DAC_BITS] = {DAC_BITS{sign_of[k] == phase_i}};
+    end
+  endgenerate
+
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) wl_q <= {LINE_BITS{1'b0}};
     else if (drive_i)
       wl_q <= (swap_i ? shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[slice_i*LINE_BITS +: LINE_BITS])
-              & ((ALL_ON >> off_len) << off_low) & {LINE_BITS{wl_on_i}};
+              & ((ALL_ON >> off_len) << off_low) & sign_on & {LINE_BITS{wl_on_i}};
   end
 
   assign wl_o = wl_q;

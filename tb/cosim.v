@@ -2,7 +2,7 @@
 //
 // Bulk harness of the co-simulation: streams whole files through the macro and logs every seam, one line an event.
 //
-//   in : +words +beats +psums (hexadecimal, one beat a line), +cells +thresholds (the die), +outs=N outputs to expect
+//   in : +words +beats +psums +residuals (hexadecimal, one beat a line), +cells +thresholds (the die), +outs=N outputs to expect
 //   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle
 //   +watchdog=N ends the run after N cycles without an event; +waves dumps everything
 //
@@ -37,9 +37,15 @@ module cosim #(
   reg                            psum_valid  = 1'b0;
   wire                           psum_ready;
   reg  [PSUM_BITS-1:0]           psum_data   = 0;
+  reg                            res_valid   = 1'b0;
+  wire                           res_ready;
+  reg  [INPUT_BITS:0]            res_data    = 0;
   wire                           out_valid;
   wire [ACC_BITS-1:0]            out_data;
   wire                           out_last;
+  wire                           error_valid;
+  wire [3:0]                     error_code;
+  wire [7:0]                     error_round;
 
   macro_sim #(
 `include "macro_params_inst.vh"
@@ -56,16 +62,25 @@ module cosim #(
     .psum_valid_i (psum_valid),
     .psum_ready_o (psum_ready),
     .psum_data_i  (psum_data),
+    .res_valid_i  (res_valid),
+    .res_ready_o  (res_ready),
+    .res_data_i   (res_data),
     .out_valid_o  (out_valid),
     .out_ready_i  (1'b1),
     .out_data_o   (out_data),
-    .out_last_o   (out_last)
+    .out_last_o   (out_last),
+    .busy_o       (),
+    .round_done_o (),
+    .chain_done_o (),
+    .error_valid_o(error_valid),
+    .error_code_o (error_code),
+    .error_round_o(error_round)
   );
 
   // Files //
 
   reg [8*1024-1:0] name;
-  integer          words, beats, psums, hold_log, code_log, out_log, outs, watchdog, got;
+  integer          words, beats, psums, residuals, hold_log, code_log, out_log, outs, watchdog, got;
   integer          out_count  = 0;
   integer          quiet      = 0;  // cycles without an event, words included
   integer          tail       = -1;
@@ -85,6 +100,7 @@ module cosim #(
     if ($value$plusargs("words=%s", name)) words = opened(name, "r");
     if ($value$plusargs("beats=%s", name)) beats = opened(name, "r");
     if ($value$plusargs("psums=%s", name)) psums = opened(name, "r");
+    if ($value$plusargs("residuals=%s", name)) residuals = opened(name, "r");
     if (!$value$plusargs("outs=%d", outs)) outs = 0;
     if (!$value$plusargs("watchdog=%d", watchdog)) watchdog = 100000;
     if ($value$plusargs("log=%s", name)) begin
@@ -101,6 +117,7 @@ module cosim #(
     send_words;
     next_beat;
     next_psum;
+    next_residual;
   end
 
   task send_words;
@@ -133,14 +150,23 @@ module cosim #(
     end
   endtask
 
+  task next_residual;
+    begin
+      got = $fscanf(residuals, "%h", res_data);
+      res_valid = got == 1;
+    end
+  endtask
+
   // Sources: a beat that was taken at the rising edge is replaced at the falling edge //
 
   reg in_taken   = 1'b0;
   reg psum_taken = 1'b0;
+  reg res_taken  = 1'b0;
 
   always @(negedge clk) begin
     if (in_taken) next_beat;
     if (psum_taken) next_psum;
+    if (res_taken) next_residual;
   end
 
   // Logs //
@@ -159,21 +185,26 @@ module cosim #(
   always @(posedge clk) begin
     in_taken   <= in_valid && in_ready;
     psum_taken <= psum_valid && psum_ready;
+    res_taken  <= res_valid && res_ready;
     if (in_valid && in_ready) begun <= 1'b1;
     cycle <= (begun || (in_valid && in_ready)) ? cycle + 32'd1 : 32'd0;
 
-    if (u_macro.hold) $fdisplay(hold_log, "%h%h", cycle, wl);
+    if (u_macro.hold || u_macro.share) $fdisplay(hold_log, "%h%h", cycle, wl);
     if (in_trial) trials <= {trials, u_macro.trial};
     if (code_taken) $fdisplay(code_log, "%h%h%h%h", cycle, trial_line, code_line, sum_line);
     if (out_valid) $fdisplay(out_log, "%h%h%h", cycle, 8'd0 | out_last, out_line);
 
-    if ((round_valid && round_ready) || (in_valid && in_ready) || u_macro.hold || code_taken || out_valid) quiet <= 0;
+    if ((round_valid && round_ready) || (in_valid && in_ready) || u_macro.hold || u_macro.share || code_taken || out_valid) quiet <= 0;
     else if (rst_n) quiet <= quiet + 1;
     if (out_valid) out_count <= out_count + 1;
     if (out_valid && out_count + 1 == outs) tail <= 64;
     if (tail > 0) tail <= tail - 1;
     if (tail == 0) begin
       $display("twinor: done after %0d cycles", cycle);
+      $finish;
+    end
+    if (error_valid) begin
+      $display("twinor: stalled: round %0d breaks rule %0d, %0d of %0d outputs", error_round, error_code, out_count, outs);
       $finish;
     end
     if (quiet > watchdog) begin

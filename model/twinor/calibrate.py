@@ -20,7 +20,6 @@ from twinor.die import ideal_die
 from twinor.fast import Engine
 from twinor.network import Conv2d, Linear
 from twinor.place import full_steps, place
-from twinor.rounds import passes
 from twinor.run import chain_runner, host_layer, layer_vectors, run_layer
 
 if TYPE_CHECKING:
@@ -39,19 +38,26 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
     Args:
         config: the macro; with `step: unit` every step is 1.
         network: the integer network.
-        images: training images, unsigned codes [images, channels, height, width].
+        images: training images, codes [images, channels, height, width].
 
     Returns:
         Steps by layer name, [x_slices][w_slices] in array units, each one that the hardware can set.
     """
     place(config, network)  # refuse what does not fit before anything is measured
+    signed = network.signed_inputs()
     steps: dict[str, Steps] = {}
     x: NDArray[np.integer] = images
     for layer in network.layers:
         if not isinstance(layer, Conv2d | Linear):
             x = host_layer(layer, x)
             continue
-        alone = replace(network, layers=(layer,), input_shape=x.shape[1:], input_bits=config.input_bits)
+        alone = replace(
+            network,
+            layers=(layer,),
+            input_shape=x.shape[1:],
+            input_bits=config.input_bits,
+            input_signed=signed[layer.name],
+        )
         if config.step == "unit":
             steps[layer.name] = full_steps(config)
         else:
@@ -65,17 +71,16 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
 def _layer_steps(config: Config, placement: Placement, layer: WeightLayer, x: NDArray[np.integer]) -> Steps:
     """The best step of each slice over all tiles and row groups of a layer."""
     engine = Engine(config, ideal_die(config, placement.levels))
-    vectors = torch.from_numpy(np.ascontiguousarray(layer_vectors(layer, x), dtype=np.int64))
+    vectors = layer_vectors(layer, x)
     seen: dict[tuple[int, int], list[torch.Tensor]] = {}
     for c in placement.layers[layer.name].chains:
         for rnd, (top, bottom) in zip(c.chain.rounds, c.rows, strict=True):
-            for p in passes(config, rnd):
-                q = engine.column_quantity(c.chain.macro, rnd, vectors[:, top:bottom], p)
+            for p, q, _ in engine.held(c.chain.macro, rnd, vectors[:, top:bottom]):
                 seen.setdefault((p.x_slice, p.w_slice), []).append(q.flatten())
-    return tuple(
-        tuple(best_step(config, torch.cat(seen[i, j]).numpy()) for j in range(config.w_slices))
-        for i in range(config.x_slices)
-    )
+    best = {key: best_step(config, torch.cat(q).numpy()) for key, q in seen.items()}
+    top_slice = config.x_slices - 1  # the one that is converted where slices come together before the ADC
+    x_slices = [top_slice if config.analog_slices else i for i in range(config.x_slices)]
+    return tuple(tuple(best[i, j] for j in range(config.w_slices)) for i in x_slices)
 
 
 def best_step(config: Config, q: NDArray[np.int64]) -> int:

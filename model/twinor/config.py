@@ -13,15 +13,18 @@ import yaml
 
 from twinor.errors import ConfigError
 
-__all__ = ["ADD_BITS", "ENCODINGS", "MULT_BITS", "PRESETS", "SHIFT_MAX", "Config", "load"]
+__all__ = ["ACCUMULATIONS", "ADD_BITS", "ENCODINGS", "MULT_BITS", "PRESETS", "SHIFT_MAX", "Config", "load"]
 
 PRESETS = Path(__file__).parent / "presets"
 
 ENCODINGS = ("differential", "offset", "twos_complement")
 """Weight encodings in the order of the Verilog parameter WEIGHT_ENCODING."""
 
+ACCUMULATIONS = ("digital", "analog")
+"""Where input slices come together, in the order of the Verilog parameter SLICE_ACCUMULATION."""
+
 MULT_BITS, ADD_BITS, SHIFT_MAX = 16, 32, 31
-"""Requantization operands of every macro: signed multiplier, signed addend, largest shift."""
+"""Requantization operands of every macro: signed multiplier (of residual codes too), signed addend, largest shift."""
 
 DIGITAL = {
     "rows": (1, 4096),
@@ -29,10 +32,12 @@ DIGITAL = {
     "active_rows": (1, 4096),
     "cols_per_adc": (1, 64),
     "weight_encoding": ENCODINGS,
-    "weight_bits": (2, 8),
+    "weight_bits": (1, 8),
     "cell_bits": (1, 8),
     "input_bits": (1, 8),
     "dac_bits": (1, 4),
+    "slice_accumulation": ACCUMULATIONS,
+    "bias_rows": (0, 64),
     "adc_bits": (2, 12),
     "wl_cycles": (1, 255),
     "settle_cycles": (1, 255),
@@ -81,9 +86,13 @@ class Config:
     cell_bits: int
     """Bits of one cell: levels 0 .. 2**cell_bits - 1."""
     input_bits: int
-    """Bits of an unsigned activation."""
+    """Bits of an activation, unsigned or in two's complement."""
     dac_bits: int
     """Bits of the word-line DAC: one input slice."""
+    slice_accumulation: str
+    """`digital`: each input slice is converted; `analog`: charge sharing weighs them, one conversion for all."""
+    bias_rows: int
+    """Word lines of a layer that the placer fills with its bias; the macro drives them with the largest code."""
     adc_bits: int
     """Bits and trials of the SAR ADC."""
     wl_cycles: int
@@ -123,8 +132,17 @@ class Config:
     @property
     def w_slices(self) -> int:
         """Weight slices: cells (or pairs of cells) of one weight."""
-        magnitude = self.weight_bits - (self.weight_encoding == "differential")
-        return -(-magnitude // self.cell_bits)
+        return -(-self.stored_bits // self.cell_bits)
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of a weight that cells store: a differential pair keeps the sign, and at least one bit of magnitude."""
+        return max(self.weight_bits - 1, 1) if self.weight_encoding == "differential" else self.weight_bits
+
+    @property
+    def analog_slices(self) -> bool:
+        """True if one conversion serves all input slices."""
+        return self.slice_accumulation == "analog"
 
     @property
     def lines_per_cell(self) -> int:
@@ -168,14 +186,14 @@ class Config:
 
     @property
     def weight_min(self) -> int:
-        """Smallest weight the encoding holds."""
-        low = -(1 << (self.weight_bits - 1))
-        return low + 1 if self.weight_encoding == "differential" else low
+        """Smallest weight the encoding holds; a pair holds -1, 0 and 1 even for one bit."""
+        return -self.weight_max if self.weight_encoding == "differential" else -(1 << (self.weight_bits - 1))
 
     @property
     def weight_max(self) -> int:
         """Largest weight the encoding holds."""
-        return (1 << (self.weight_bits - 1)) - 1
+        stored = self.stored_bits if self.weight_encoding == "differential" else self.weight_bits - 1
+        return (1 << stored) - 1
 
     @property
     def column_max(self) -> int:
@@ -183,11 +201,17 @@ class Config:
         return self.active_rows * ((1 << self.dac_bits) - 1) * ((1 << self.cell_bits) - 1)
 
     @property
+    def held_max(self) -> int:
+        """Largest quantity that the ADC of an ideal die converts, in array units: of one input slice or of all."""
+        slices = sum(1 << (i * self.dac_bits) for i in range(self.x_slices)) if self.analog_slices else 1
+        return self.column_max * slices
+
+    @property
     def step_shift_max(self) -> int:
-        """log2 of the largest ADC step: the first power of two whose range covers `column_max`."""
+        """log2 of the largest ADC step: the first power of two whose range covers `held_max`."""
         codes = min(-self.code_min, self.code_max) if self.bipolar else self.code_max
         shift = 0
-        while codes << shift < self.column_max and self.step == "calibrated":
+        while codes << shift < self.held_max and self.step == "calibrated":
             shift += 1
         return shift
 
@@ -200,29 +224,37 @@ class Config:
 
     @property
     def round_bound(self) -> int:
-        """Largest change that one round can make to an accumulator, over all codes and steps."""
+        """Largest change that the codes of one round can make to an accumulator; signed inputs take two phases."""
         groups = -(-self.rows // self.active_rows)
+        converted = 1 if self.analog_slices else self.x_slices
         slices = sum(
-            1 << (i * self.dac_bits + j * self.cell_bits) for i in range(self.x_slices) for j in range(self.w_slices)
+            1 << (i * self.dac_bits + j * self.cell_bits) for i in range(converted) for j in range(self.w_slices)
         )
         code = max(-self.code_min, self.code_max) << self.step_shift_max
         inputs = sum(((1 << self.dac_bits) - 1) << (i * self.dac_bits) for i in range(self.x_slices))
-        return groups * slices * code + self.weight_offset * inputs * self.rows
+        return 2 * groups * slices * code + self.weight_offset * inputs * self.rows
+
+    @property
+    def residual_bits(self) -> int:
+        """Bits of a residual code times its multiplier, signed."""
+        return self.input_bits + 1 + MULT_BITS
 
     @property
     def acc_bits(self) -> int:
-        """Bits of a signed accumulator: a full chain on top of any partial sum cannot overflow it."""
-        return ((1 << (self.psum_bits - 1)) + self.max_rounds * self.round_bound).bit_length() + 1
+        """Bits of a signed accumulator: any partial sum, any residual and a full chain cannot overflow it."""
+        start = (1 << (self.psum_bits - 1)) + (1 << (self.residual_bits - 2))
+        return (start + self.max_rounds * self.round_bound).bit_length() + 1
 
     @property
     def wl_sum_bits(self) -> int:
-        """Bits of the sum of all word-line codes of one row group, more than one code has."""
-        return max((self.active_rows * ((1 << self.dac_bits) - 1)).bit_length(), self.dac_bits + 1)
+        """Bits of the sum of the codes that one conversion sees on all word lines, more than one code has."""
+        bits = self.input_bits if self.analog_slices else self.dac_bits
+        return max((self.active_rows * ((1 << bits) - 1)).bit_length(), bits + 1)
 
     @property
     def round_words(self) -> int:
-        """32-bit words of one round descriptor: five, and one per four ADC steps."""
-        return 5 + -(-self.x_slices * self.w_slices // 4)
+        """32-bit words of one round descriptor: six, and one per four ADC steps."""
+        return 6 + -(-self.x_slices * self.w_slices // 4)
 
     @property
     def current_bits(self) -> int:
@@ -237,9 +269,11 @@ class Config:
     def parameters(self) -> dict[str, int]:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
         digital = {key.upper(): getattr(self, key) for key in DIGITAL}
+        del digital["BIAS_ROWS"]  # the placer's alone: descriptors say how many rows of a round are bias
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
+        digital["SLICE_ACCUMULATION"] = ACCUMULATIONS.index(self.slice_accumulation)
         derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits")
-        more = ("wl_sum_bits", "round_words", "current_bits")
+        more = ("wl_sum_bits", "round_words", "step_shift_max", "residual_bits", "current_bits")
         digital |= {key.upper(): getattr(self, key) for key in derived + more}
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
 
@@ -332,23 +366,30 @@ def _allowed_text(allowed: tuple[Any, ...]) -> str:
 
 
 def _contradictions(c: Config) -> list[tuple[bool, str]]:
-    magnitude = c.weight_bits - (c.weight_encoding == "differential")
     return [
         (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
         (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
         (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
         (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
         (
-            c.cell_bits > magnitude,
-            f"cell_bits = {c.cell_bits} exceeds the {magnitude} bits that a weight stores",
+            c.cell_bits > c.stored_bits,
+            f"cell_bits = {c.cell_bits} exceeds the {c.stored_bits} bits that a weight stores",
         ),
         (
             c.weight_encoding == "twos_complement" and c.cell_bits != 1,
             f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
         ),
         (
-            c.step == "unit" and c.column_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
-            f"step = unit needs an ADC that holds a full column: {c.column_max} array units against code {c.code_max}",
+            c.analog_slices and c.x_slices == 1,
+            "slice_accumulation = analog needs input slices to accumulate: dac_bits is not below input_bits",
+        ),
+        (
+            c.bias_rows >= c.rows,
+            f"bias_rows = {c.bias_rows} leaves no word line of rows = {c.rows} for activations",
+        ),
+        (
+            c.step == "unit" and c.held_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
+            f"step = unit needs an ADC that holds a full column: {c.held_max} array units against code {c.code_max}",
         ),
         (
             c.adc_bits + 2 * c.frac_bits > 28,

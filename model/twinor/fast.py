@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from twinor.errors import PlacementError, TwinorError
-from twinor.rounds import End, Pass, Start, check_streams, passes
+from twinor.golden.wl_dac import magnitudes
+from twinor.rounds import End, Pass, Start, check_streams, converts, passes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,11 +70,15 @@ class Engine:
         self.monotone = [bool(macro.all()) for macro in rising]
 
     def run_chain(
-        self, chain: Chain, inputs: Sequence[NDArray[np.integer]], psums: NDArray[np.integer] | None = None
+        self,
+        chain: Chain,
+        inputs: Sequence[NDArray[np.integer]],
+        psums: NDArray[np.integer] | None = None,
+        residuals: NDArray[np.integer] | None = None,
     ) -> NDArray[np.int64]:
         """What leaves the macro, int64[vectors, columns]; arguments as `golden.cim_macro.run_chain`."""
-        check_streams(self.config, chain, inputs, psums, macros=len(self.die.strength))
-        acc, leaving, taken = torch.zeros(0), [], 0
+        check_streams(self.config, chain, inputs, psums, residuals, macros=len(self.die.strength))
+        acc, leaving, taken, added = torch.zeros(0), [], 0, 0
         for rnd, x in zip(chain.rounds, inputs, strict=True):
             if rnd.start is Start.ZERO:
                 acc = torch.zeros((x.shape[0], rnd.col_count), dtype=torch.int64)
@@ -81,34 +86,58 @@ class Engine:
                 assert psums is not None  # check_streams has seen to it
                 acc = torch.from_numpy(psums[:, taken : taken + rnd.col_count].astype(np.int64))
                 taken += rnd.col_count
-            acc = self._run_round(chain.macro, rnd, torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64)), acc)
+            if rnd.residual:
+                assert residuals is not None
+                codes = residuals[:, added : added + rnd.col_count].astype(np.int64)
+                acc = acc + torch.from_numpy(codes * chain.residual_table[: rnd.col_count])
+                added += rnd.col_count
+            acc = self._run_round(chain.macro, rnd, x, acc)
             if rnd.end is not End.HOLD:
                 leaving.append(self._finish(chain, rnd, acc))
         return np.asarray(torch.cat(leaving, dim=1).numpy())
 
-    def _run_round(self, macro: int, rnd: Round, x: torch.Tensor, acc: torch.Tensor) -> torch.Tensor:
+    def _run_round(self, macro: int, rnd: Round, x: NDArray[np.integer], acc: torch.Tensor) -> torch.Tensor:
         config = self.config
-        for p in passes(config, rnd):
+        for p, q, wl_sum in self.held(macro, rnd, x):
             step = rnd.steps[p.x_slice][p.w_slice]
-            code = self.convert(macro, rnd, self.column_quantity(macro, rnd, x, p), step)
-            weight = step << (p.x_slice * config.dac_bits + p.w_slice * config.cell_bits)
+            x_shift = 0 if config.analog_slices else p.x_slice * config.dac_bits
             negative = config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1
-            acc = acc + code * (-weight if negative else weight)
+            weight = step << (x_shift + p.w_slice * config.cell_bits)
+            change = self.convert(macro, rnd, q, step) * (-weight if negative else weight)
             if config.weight_offset and p.w_slice == 0:
-                codes = self._slice(x, p)
-                acc = acc - (config.weight_offset << (p.x_slice * config.dac_bits)) * codes.sum(dim=1, keepdim=True)
+                change = change - (config.weight_offset << x_shift) * wl_sum
+            acc = acc - change if p.phase else acc + change
         return acc
 
-    def _slice(self, x: torch.Tensor, p: Pass) -> torch.Tensor:
+    def held(self, macro: int, rnd: Round, x: NDArray[np.integer]) -> Iterator[tuple[Pass, torch.Tensor, torch.Tensor]]:
+        """What every conversion of a round sees.
+
+        Yields:
+            its pass, the held column quantities int64[vectors, columns] in `2**(-2 * frac_bits)` array units, and the
+            sum of the word-line codes int64[vectors, 1]; one input slice, or all of them weighed by charge sharing.
+        """
+        config = self.config
+        driven = [torch.from_numpy(magnitudes(rnd, x, phase=s)) for s in range(1 + rnd.signed)]
+        q = wl_sum = torch.zeros(0)
+        for p in passes(config, rnd):
+            codes = self._slice(driven[p.phase], p)
+            new, total = self._column_quantity(macro, rnd, codes, p), codes.sum(dim=1, keepdim=True)
+            if config.analog_slices and p.x_slice:
+                shift = p.x_slice * config.dac_bits
+                new, total = q + (new << shift), wl_sum + (total << shift)
+            q, wl_sum = new, total
+            if converts(config, rnd, p):
+                yield p, q, wl_sum
+
+    def _slice(self, driven: torch.Tensor, p: Pass) -> torch.Tensor:
         """Word-line codes of the rows that the pass drives."""
         config = self.config
-        rows = x[:, p.group * config.active_rows : (p.group + 1) * config.active_rows]
+        rows = driven[:, p.group * config.active_rows : (p.group + 1) * config.active_rows]
         return (rows >> (p.x_slice * config.dac_bits)) & ((1 << config.dac_bits) - 1)
 
-    def column_quantity(self, macro: int, rnd: Round, x: torch.Tensor, p: Pass) -> torch.Tensor:
+    def _column_quantity(self, macro: int, rnd: Round, codes: torch.Tensor, p: Pass) -> torch.Tensor:
         """Column quantities of one pass, int64[vectors, columns], in `2**(-2 * frac_bits)` array units."""
         config = self.config
-        codes = self._slice(x, p)
         top = rnd.row_base + p.group * config.active_rows
         rows = slice(top, top + codes.shape[1])
         lines = self.die.strength[macro, rows].reshape(codes.shape[1], config.cols, config.w_slices, -1)

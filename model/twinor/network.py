@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An integer network: int4 weights, uint4 activations and one requantization rule, numpy alone.
+"""An integer network: int4 weights, 4-bit activations and one requantization rule, numpy alone.
 
 Every forward pass is integers only. A layer with weights ends in
 
@@ -36,7 +36,7 @@ class Requant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv2d:
-    """Convolution over uint activations, zero padding, no groups, no dilation."""
+    """Convolution, zero padding, no groups, no dilation."""
 
     name: str
     weight: NDArray[np.int8]
@@ -81,11 +81,22 @@ class IntegerNetwork:
 
     Attributes:
         input_shape: (channels, height, width) of one image.
-        input_bits: bits of an input code; images are unsigned codes below `2**input_bits`.
+        input_bits: bits of an input code; images are codes below `2**input_bits`.
+        input_signed: images are codes in two's complement, -2**(input_bits - 1) and up.
         layers: names are unique.
     """
 
     input_shape: tuple[int, int, int]
     input_bits: int
+    input_signed: bool = False
     layers: tuple[Layer, ...]
     provenance: dict[str, str] = field(default_factory=dict)
+
+    def signed_inputs(self) -> dict[str, bool]:
+        """Whether a layer with weights sees signed activations, by name: signed images or outputs below 0 come in."""
+        signed, result = self.input_signed, {}
+        for layer in self.layers:
+            if isinstance(layer, Conv2d | Linear):
+                result[layer.name] = signed
+                signed = layer.requant.lo < 0
+        return result

@@ -2,9 +2,9 @@
 """Placement: layers become tiles on macros, and tiles become chains of rounds.
 
 A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel).
-It is cut into tiles of at most `rows` x `cols`. Tiles of one column range that fit side by side in a macro form one
-chain, each round starting from the last one's accumulators; further chains start from the raw accumulators of the
-chain before.
+It is cut into tiles of at most `rows` x `cols`; bias rows, where the macro keeps some, follow those of the first tile.
+Tiles of one column range that fit side by side in a macro form one chain, each round starting from the last one's
+accumulators; further chains start from the raw accumulators of the chain before.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twinor.bias import bias_code, bias_rows
 from twinor.errors import PlacementError, UnsupportedLayer
 from twinor.golden import flash_array
 from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
@@ -93,12 +94,13 @@ def place(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps] | 
         PlacementError: weights, inputs or partial sums do not fit the macro.
     """
     _check_network(config, network, steps or {})
+    signed = network.signed_inputs()
     images: list[NDArray[np.uint8]] = []
     placed: dict[str, PlacedLayer] = {}
     for layer in network.layers:
         if isinstance(layer, Conv2d | Linear):
             chosen = (steps or {}).get(layer.name, full_steps(config))
-            placed[layer.name] = _place_layer(config, layer, chosen, images)
+            placed[layer.name] = _place_layer(config, layer, chosen, images, signed=signed[layer.name])
     return Placement(layers=placed, levels=np.stack(images))
 
 
@@ -121,10 +123,11 @@ def _check_network(config: Config, network: IntegerNetwork, steps: Mapping[str, 
             raise PlacementError(f"ADC steps are given for {name}, which is no layer with weights of the network")
     for layer in weighted[:-1]:
         rule = layer.requant
-        if rule.lo < 0 or rule.hi >> config.input_bits:
+        low = -(1 << (config.input_bits - 1)) if rule.lo < 0 else 0
+        if rule.lo < low or rule.hi >= low + (1 << config.input_bits):
             raise PlacementError(
-                f"layer {layer.name}: outputs {rule.lo} .. {rule.hi} do not fit the {config.input_bits} unsigned "
-                f"bits that preset {config.name} takes in the next layer"
+                f"layer {layer.name}: outputs {rule.lo} .. {rule.hi} do not fit the {config.input_bits} "
+                f"{'signed' if low else 'unsigned'} bits that preset {config.name} takes in the next layer"
             )
     shape: tuple[int, ...] = network.input_shape
     for layer in network.layers:
@@ -172,14 +175,16 @@ def _check_layer(config: Config, layer: Layer) -> None:
         )
 
 
-def _place_layer(config: Config, layer: WeightLayer, steps: Steps, images: list[NDArray[np.uint8]]) -> PlacedLayer:
+def _place_layer(
+    config: Config, layer: WeightLayer, steps: Steps, images: list[NDArray[np.uint8]], *, signed: bool
+) -> PlacedLayer:
     matrix = weight_matrix(layer)
     chains: list[PlacedChain] = []
     for left in range(0, matrix.shape[1], config.cols):
         cols = (left, min(left + config.cols, matrix.shape[1]))
-        chains += _place_columns(config, layer, matrix, steps, cols, images, first=len(chains))
+        chains += _place_columns(config, layer, matrix, steps, cols, images, first=len(chains), signed=signed)
     if any(c.psum_from is not None for c in chains):
-        _check_psums(config, layer, steps, matrix.shape[0])
+        _check_psums(config, layer, steps, matrix.shape[0], signed=signed)
     return PlacedLayer(layer=layer, steps=steps, chains=tuple(chains))
 
 
@@ -192,23 +197,25 @@ def _place_columns(
     images: list[NDArray[np.uint8]],
     *,
     first: int,
+    signed: bool,
 ) -> list[PlacedChain]:
     """All row tiles of one column range, as many side by side in a macro as fit."""
     width = -(-(cols[1] - cols[0]) // config.n_adcs)  # multiplexer positions
     beside = min(config.cols_per_adc // width, config.max_rounds)
-    tiles = [(top, min(top + config.rows, matrix.shape[0])) for top in range(0, matrix.shape[0], config.rows)]
+    height = config.rows - config.bias_rows
+    tiles = [(top, min(top + height, matrix.shape[0])) for top in range(0, matrix.shape[0], height)]
+    bias, table = _column_table(config, layer, cols)
     groups = [tiles[k : k + beside] for k in range(0, len(tiles), beside)]
     chains = []
     for index, rows in enumerate(groups):
         last = index == len(groups) - 1
-        rounds = _rounds(config, layer, steps, rows, cols, width, resumed=index > 0, last=last)
-        mult, add = _column_table(config, layer, cols)
-        chain = Chain(macro=len(images), rounds=rounds, mult=mult, add=add)
+        rounds = _rounds(config, layer, steps, rows, cols, width, resumed=index > 0, last=last, signed=signed)
+        chain = Chain(macro=len(images), rounds=rounds, mult=table[0], add=table[1])
         try:
             validate(config, chain)
         except PlacementError as error:
             raise PlacementError(f"layer {layer.name}: {error}") from None
-        images.append(_program(config, matrix, rows, cols, rounds))
+        images.append(_program(config, matrix, rows, cols, rounds, bias))
         name = f"rows {rows[0][0]}..{rows[-1][1] - 1}, columns {cols[0]}..{cols[1] - 1}"
         before = first + index - 1 if index else None
         chains.append(PlacedChain(tile=name, chain=chain, rows=tuple(rows), cols=cols, psum_from=before))
@@ -225,6 +232,7 @@ def _rounds(
     *,
     resumed: bool,
     last: bool,
+    signed: bool,
 ) -> tuple[Round, ...]:
     rounds = []
     for n, (top, bottom) in enumerate(rows):
@@ -241,6 +249,9 @@ def _rounds(
                 shift=layer.requant.shift,
                 lo=layer.requant.lo,
                 hi=layer.requant.hi,
+                signed=signed,
+                bias_rows=0 if n or resumed else config.bias_rows,
+                bias_code=bias_code(config) if config.bias_rows else 0,
             )
         )
     return tuple(rounds)
@@ -248,11 +259,13 @@ def _rounds(
 
 def _column_table(
     config: Config, layer: WeightLayer, cols: tuple[int, int]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    mult, add = np.zeros(config.cols, dtype=np.int32), np.zeros(config.cols, dtype=np.int32)
-    mult[: cols[1] - cols[0]] = layer.requant.mult[cols[0] : cols[1]]
-    add[: cols[1] - cols[0]] = layer.requant.add[cols[0] : cols[1]]
-    return mult, add
+) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
+    """Weights of the bias rows, int8[bias_rows, columns], and `mult` and `add` of the column table, int32[2, cols]."""
+    bias, rest = bias_rows(config, layer.requant)
+    table = np.zeros((2, config.cols), dtype=np.int32)
+    table[0, : cols[1] - cols[0]] = layer.requant.mult[cols[0] : cols[1]]
+    table[1, : cols[1] - cols[0]] = rest[cols[0] : cols[1]]
+    return bias[:, cols[0] : cols[1]], table
 
 
 def _program(
@@ -261,24 +274,31 @@ def _program(
     rows: list[tuple[int, int]],
     cols: tuple[int, int],
     rounds: tuple[Round, ...],
+    bias: NDArray[np.int8],
 ) -> NDArray[np.uint8]:
     """Cell levels of one macro; cells of no tile stay at level 0 (off)."""
     levels = np.zeros((config.rows, config.bit_lines), dtype=np.uint8)
     lines = config.w_slices * config.lines_per_cell
     for (top, bottom), rnd in zip(rows, rounds, strict=True):
-        tile = flash_array.levels(config, matrix[top:bottom, cols[0] : cols[1]])
+        weights = np.concatenate([matrix[top:bottom, cols[0] : cols[1]], bias[: rnd.bias_rows]])
+        tile = flash_array.levels(config, weights)
         left = rnd.col_base * lines
-        levels[rnd.row_base : rnd.row_base + rnd.row_count, left : left + tile.shape[1]] = tile
+        levels[rnd.row_base : rnd.row_base + rnd.driven_rows, left : left + tile.shape[1]] = tile
     return levels
 
 
-def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int) -> None:
+def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int, *, signed: bool) -> None:
     """No partial sum of the layer can exceed what the macro takes back in, whatever the codes."""
     code = max(-config.code_min, config.code_max)
-    slices = [(i, j, s) for i, row in enumerate(steps) for j, s in enumerate(row)]
+    converted = steps[-1:] if config.analog_slices else steps
+    slices = [(i, j, s) for i, row in enumerate(converted) for j, s in enumerate(row)]
     one_group = sum(s * code << (i * config.dac_bits + j * config.cell_bits) for i, j, s in slices)
-    offset = config.weight_offset * ((1 << config.input_bits) - 1) * rows
-    groups = sum(-(-min(config.rows, rows - top) // config.active_rows) for top in range(0, rows, config.rows))
+    offset = config.weight_offset * ((1 << config.input_bits) - 1) * (rows + config.bias_rows)
+    height = config.rows - config.bias_rows
+    driven = [min(height, rows - top) + (config.bias_rows if top == 0 else 0) for top in range(0, rows, height)]
+    groups = sum(-(-count // config.active_rows) for count in driven)
+    if signed:  # a phase may hold the codes and the other the offset
+        groups, offset = 2 * groups, 2 * offset
     bound = max(groups * one_group, offset)  # codes of an offset column are not negative: the two never add up
     if bound >= 1 << (config.psum_bits - 1):
         raise PlacementError(

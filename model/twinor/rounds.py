@@ -27,16 +27,19 @@ __all__ = [
     "Round",
     "Start",
     "check_streams",
+    "converts",
     "pack",
     "passes",
     "unpack",
     "validate",
 ]
 
+STEP_WORD = 6
+"""First word of a round that holds ADC steps."""
 ROUND_STRIDE = 32
 """Word addresses from one round to the next."""
 TABLE_ADDR = 1 << 15
-"""Word address of the column table: per column its `mult`, then its `add`."""
+"""Word address of the column table: per column its `residual_mult` and `mult` in one word, then its `add`."""
 
 
 class Start(IntEnum):
@@ -66,11 +69,14 @@ class Round:
 
     Attributes:
         row_base: first word line, a multiple of `in_lanes`.
-        row_count: word lines, at least 1; input `i` of the round drives word line `row_base + i`.
+        row_count: activations of a vector, at least 1; activation `i` drives word line `row_base + i`.
         col_base: first output column, a multiple of `n_adcs`.
         col_count: output columns, at least 1.
         steps: ADC step in array units by input slice and weight slice; its length is the input slice plan.
         shift, lo, hi: requantization, used with `End.REQUANT`.
+        signed: activations are signed: positive ones drive a first phase, the magnitudes of negative ones a second.
+        residual: residual codes stream in; each is multiplied by its column's integer and added to the accumulator.
+        bias_rows, bias_code: that many word lines after the activations' are driven with that code.
     """
 
     row_base: int
@@ -83,25 +89,44 @@ class Round:
     shift: int = 1
     lo: int = 0
     hi: int = 0
+    signed: bool = False
+    residual: bool = False
+    bias_rows: int = 0
+    bias_code: int = 0
+
+    @property
+    def driven_rows(self) -> int:
+        """Word lines that the round drives: its activations' and its bias rows."""
+        return self.row_count + self.bias_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """The program of one macro: its rounds and the column table (int32[cols] each, by output column of the round)."""
+    """The program of one macro: its rounds and the column table (int32[cols] each, by output column of the round).
+
+    `residual_mult` is what residual codes are multiplied by, None for zeros.
+    """
 
     macro: int
     rounds: tuple[Round, ...]
     mult: NDArray[np.int32]
     add: NDArray[np.int32]
+    residual_mult: NDArray[np.int32] | None = None
+
+    @property
+    def residual_table(self) -> NDArray[np.int32]:
+        """`residual_mult`, zeros included."""
+        return np.zeros_like(self.mult) if self.residual_mult is None else self.residual_mult
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One settling of the array: a row group, an input slice and a weight slice."""
+    """One settling of the array: a row group, an input slice and a weight slice; phase 1 is that of negative inputs."""
 
     group: int
     x_slice: int
     w_slice: int
+    phase: int = 0
 
 
 def passes(config: Config, rnd: Round) -> list[Pass]:
@@ -113,8 +138,18 @@ def passes(config: Config, rnd: Round) -> list[Pass]:
         >>> [(p.group, p.x_slice) for p in passes(load("tiny"), rnd)]
         [(0, 0), (0, 1), (1, 0), (1, 1)]
     """
-    groups = -(-rnd.row_count // config.active_rows)
-    return [Pass(g, i, j) for g in range(groups) for i in range(len(rnd.steps)) for j in range(config.w_slices)]
+    groups = -(-rnd.driven_rows // config.active_rows)
+    x_slices, w_slices = range(len(rnd.steps)), range(config.w_slices)
+    if config.analog_slices:
+        order = [(i, j) for j in w_slices for i in x_slices]
+    else:
+        order = [(i, j) for i in x_slices for j in w_slices]
+    return [Pass(g, i, j, s) for g in range(groups) for s in range(1 + rnd.signed) for i, j in order]
+
+
+def converts(config: Config, rnd: Round, p: Pass) -> bool:
+    """True if the ADCs convert what a pass settled; with analog accumulation, that of the last input slice alone."""
+    return not config.analog_slices or p.x_slice == len(rnd.steps) - 1
 
 
 def validate(config: Config, chain: Chain) -> None:
@@ -129,7 +164,12 @@ def validate(config: Config, chain: Chain) -> None:
         for field, value, good, allowed in _rules(config, rnd):
             if not good:
                 raise PlacementError(f"round {index}: {field} = {value} is not allowed: expected {allowed}")
-    for name, table, bits in (("mult", chain.mult, MULT_BITS), ("add", chain.add, ADD_BITS)):
+    tables = (
+        ("mult", chain.mult, MULT_BITS),
+        ("add", chain.add, ADD_BITS),
+        ("residual", chain.residual_table, MULT_BITS),
+    )
+    for name, table, bits in tables:
         limit = 1 << (bits - 1)
         if table.shape != (config.cols,) or np.any(table < -limit) or np.any(table >= limit):
             raise PlacementError(f"column table {name}: expected {config.cols} signed {bits}-bit integers")
@@ -147,6 +187,7 @@ def check_streams(
     chain: Chain,
     inputs: Sequence[NDArray[np.integer]],
     psums: NDArray[np.integer] | None,
+    residuals: NDArray[np.integer] | None = None,
     *,
     macros: int,
 ) -> None:
@@ -161,14 +202,22 @@ def check_streams(
     vectors = shapes[0][0] if shapes and shapes[0] else 0
     if shapes != [(vectors, rnd.row_count) for rnd in chain.rounds]:
         raise ValueError(f"activations {shapes}: expected [vectors, row_count] with {_row_counts(chain)} rows")
-    columns = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
-    if (psums is None and columns) or (psums is not None and psums.shape != (vectors, columns)):
-        given = None if psums is None else psums.shape
-        raise ValueError(f"partial sums {given}: expected {(vectors, columns) if columns else None}")
-    for x in inputs:
-        _check_range("activations", x, 0, 1 << config.input_bits)
+    _check_columns("partial sums", psums, vectors, [r.col_count for r in chain.rounds if r.start is Start.PSUM])
+    _check_columns("residual codes", residuals, vectors, [r.col_count for r in chain.rounds if r.residual])
+    for rnd, x in zip(chain.rounds, inputs, strict=True):
+        low = -(1 << (config.input_bits - 1)) if rnd.signed else 0
+        _check_range("activations", x, low, low + (1 << config.input_bits))
     if psums is not None:
         _check_range("partial sums", psums, -1 << (config.psum_bits - 1), 1 << (config.psum_bits - 1))
+    if residuals is not None:
+        _check_range("residual codes", residuals, -1 << config.input_bits, 1 << config.input_bits)
+
+
+def _check_columns(name: str, values: NDArray[np.integer] | None, vectors: int, col_counts: list[int]) -> None:
+    columns = sum(col_counts)
+    if (values is None and columns) or (values is not None and values.shape != (vectors, columns)):
+        given = None if values is None else values.shape
+        raise ValueError(f"{name} {given}: expected {(vectors, columns) if columns else None}")
 
 
 def _row_counts(chain: Chain) -> list[int]:
@@ -198,6 +247,13 @@ def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
             f"1 .. {c.rows - rnd.row_base}",
         ),
         (
+            "bias_rows",
+            rnd.bias_rows,
+            0 <= rnd.bias_rows <= c.rows - rnd.row_base - rnd.row_count,
+            f"0 .. {c.rows - rnd.row_base - rnd.row_count}",
+        ),
+        ("bias_code", rnd.bias_code, 0 <= rnd.bias_code >> c.input_bits < 1, f"0 .. {(1 << c.input_bits) - 1}"),
+        (
             "col_base",
             rnd.col_base,
             rnd.col_base in range(0, c.cols, c.n_adcs),
@@ -211,6 +267,18 @@ def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
         ),
         ("steps", rnd.steps, plan, f"1 .. {c.x_slices} input slices of {c.w_slices} weight slices"),
         ("steps", rnd.steps, all(s in c.steps for s in steps), f"values of {c.steps}"),
+        (
+            "steps",
+            rnd.steps,
+            not c.analog_slices or len(set(rnd.steps)) <= 1,
+            "the same steps for every input slice, which one conversion serves",
+        ),
+        (
+            "residual",
+            rnd.residual,
+            not rnd.residual or rnd.start is not Start.LAST,
+            "no round that starts from the last one",
+        ),
         ("shift", rnd.shift, 1 <= rnd.shift <= SHIFT_MAX, f"1 .. {SHIFT_MAX}"),
         (
             "lo, hi",
@@ -242,8 +310,10 @@ def pack(config: Config, chain: Chain) -> NDArray[np.uint32]:
     The Verilog sequencer arms itself when the last word of the last round arrives.
     """
     words: list[tuple[int, int]] = []
+    residual = chain.residual_table
     for column in range(config.cols):
-        words.append((TABLE_ADDR + 2 * column, int(chain.mult[column]) & 0xFFFFFFFF))
+        both = int(residual[column]) << MULT_BITS | int(chain.mult[column]) & ((1 << MULT_BITS) - 1)
+        words.append((TABLE_ADDR + 2 * column, both & 0xFFFFFFFF))
         words.append((TABLE_ADDR + 2 * column + 1, int(chain.add[column]) & 0xFFFFFFFF))
     for index, rnd in enumerate(chain.rounds):
         for offset, data in enumerate(_round_words(config, rnd, last=index == len(chain.rounds) - 1)):
@@ -255,20 +325,26 @@ def _round_words(config: Config, rnd: Round, *, last: bool) -> list[int]:
     words = [
         rnd.row_base | rnd.row_count << 16,
         rnd.col_base // config.n_adcs | rnd.col_count << 16,
-        len(rnd.steps) | rnd.start << 8 | rnd.end << 10 | last << 12 | rnd.shift << 16,
+        len(rnd.steps)
+        | rnd.start << 8
+        | rnd.end << 10
+        | last << 12
+        | rnd.signed << 13
+        | rnd.residual << 14
+        | rnd.shift << 16,
         rnd.lo & 0xFFFFFFFF,
         rnd.hi & 0xFFFFFFFF,
+        rnd.bias_rows | rnd.bias_code << 16,
     ]
     codes = [step_code(s) for row in rnd.steps for s in row]
-    codes += [0] * (4 * (config.round_words - 5) - len(codes))
+    codes += [0] * (4 * (config.round_words - STEP_WORD) - len(codes))
     return words + [sum(code << 8 * k for k, code in enumerate(codes[n : n + 4])) for n in range(0, len(codes), 4)]
 
 
 def unpack(config: Config, words: NDArray[np.uint32], *, macro: int = 0) -> Chain:
     """The chain that (address, data) words describe: the inverse of `pack`.
 
-    Bits that the hardware does not look at may hold anything: above `MULT_BITS` of a multiplier, above `acc_bits` of a
-    limit, between the fields.
+    Bits that the hardware does not look at may hold anything: above `acc_bits` of a limit, between the fields.
     """
     memory = {int(a): int(d) for a, d in words}
     rounds: list[Round] = []
@@ -280,7 +356,10 @@ def unpack(config: Config, words: NDArray[np.uint32], *, macro: int = 0) -> Chai
     table = [memory[TABLE_ADDR + k] for k in range(2 * config.cols)]
     mult = np.array([_signed(word, MULT_BITS) for word in table[::2]], dtype=np.int32)
     add = np.array([_signed(word, ADD_BITS) for word in table[1::2]], dtype=np.int32)
-    return Chain(macro=macro, rounds=tuple(rounds), mult=mult, add=add)
+    residual = np.array([_signed(word >> MULT_BITS, MULT_BITS) for word in table[::2]], dtype=np.int32)
+    return Chain(
+        macro=macro, rounds=tuple(rounds), mult=mult, add=add, residual_mult=residual if residual.any() else None
+    )
 
 
 def _signed(word: int, bits: int) -> int:
@@ -290,7 +369,7 @@ def _signed(word: int, bits: int) -> int:
 
 
 def _unpack_round(config: Config, w: list[int]) -> Round:
-    codes = [w[5 + k // 4] >> 8 * (k % 4) & 0xFF for k in range((w[2] & 0xFF) * config.w_slices)]
+    codes = [w[STEP_WORD + k // 4] >> 8 * (k % 4) & 0xFF for k in range((w[2] & 0xFF) * config.w_slices)]
     steps = [_step(code) for code in codes]
     lo, hi = (_signed(word, config.acc_bits) for word in w[3:5])
     return Round(
@@ -304,4 +383,8 @@ def _unpack_round(config: Config, w: list[int]) -> Round:
         shift=w[2] >> 16 & SHIFT_MAX,
         lo=lo,
         hi=hi,
+        signed=bool(w[2] >> 13 & 1),
+        residual=bool(w[2] >> 14 & 1),
+        bias_rows=w[5] & 0xFFFF,
+        bias_code=w[5] >> 16 & ((1 << config.input_bits) - 1),
     )

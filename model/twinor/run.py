@@ -102,7 +102,7 @@ def forward(
     Args:
         network: the integer network.
         placement: where its layers lie.
-        images: unsigned codes, [images, channels, height, width].
+        images: codes, [images, channels, height, width].
         run_chain: the engine.
 
     Returns:
@@ -123,10 +123,10 @@ def check_images(network: IntegerNetwork, images: NDArray[np.integer]) -> None:
     """
     if images.shape[1:] != network.input_shape:
         raise TwinorError(f"images of shape {images.shape[1:]}: the network takes {network.input_shape}")
-    if images.size and (images.min() < 0 or images.max() >> network.input_bits):
-        raise TwinorError(
-            f"image codes {images.min()} .. {images.max()}: the network takes 0 .. {(1 << network.input_bits) - 1}"
-        )
+    low = -(1 << (network.input_bits - 1)) if network.input_signed else 0
+    high = low + (1 << network.input_bits) - 1
+    if images.size and (images.min() < low or images.max() > high):
+        raise TwinorError(f"image codes {images.min()} .. {images.max()}: the network takes {low} .. {high}")
 
 
 def host_layer(layer: Flatten | MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:

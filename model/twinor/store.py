@@ -241,6 +241,7 @@ def _describe(network: IntegerNetwork) -> tuple[Header, Arrays]:
     header = {
         "input_shape": network.input_shape,
         "input_bits": network.input_bits,
+        "input_signed": network.input_signed,
         "layers": layers,
         "provenance": network.provenance,
     }
@@ -253,6 +254,7 @@ def _network(header: Header, arrays: Arrays) -> IntegerNetwork:
     return IntegerNetwork(
         input_shape=(channels, height, width),
         input_bits=header["input_bits"],
+        input_signed=header.get("input_signed", False),
         layers=layers,
         provenance=header["provenance"],
     )

@@ -37,6 +37,8 @@ MISSING = UNKNOWN + 1
 class RoundTrace:
     """Every seam of one round; V vectors, P passes, C columns.
 
+    A pass that is only shared, and converted with a later one, has zeros from `trials` to `code_cycles`.
+
     Attributes:
         rnd: the round.
         passes: its passes in order.
@@ -47,9 +49,10 @@ class RoundTrace:
         outputs: what leaves the macro, [V, C]; [V, 0] if the round holds its accumulators.
         last_flags: 1 beside the output that ends the chain, [V, C] or [V, 0].
         code_cycles: cycle in which a column's code was taken, [V, P, C].
-        hold_cycles: cycle in which the columns of a pass were held, [V, P].
+        hold_cycles: cycle in which the columns of a pass were held or shared, [V, P].
         out_cycles: cycle in which an output left, [V, C] or [V, 0].
         clipped: conversions whose column quantity lies outside the ADC's range; only golden knows.
+        converted: passes that are converted.
     """
 
     rnd: Round
@@ -64,6 +67,12 @@ class RoundTrace:
     code_cycles: NDArray[np.integer]
     out_cycles: NDArray[np.integer]
     clipped: int = 0
+    converted: int = 0
+
+    @property
+    def conversions(self) -> int:
+        """ADC conversions of the round."""
+        return int(self.codes.shape[0] * self.converted * self.codes.shape[2])
 
 
 class Divergence(TwinorError):

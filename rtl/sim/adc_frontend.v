@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Behavioural ADC front end: double-buffered hold, column multiplexer, CDAC threshold table and comparator.
+// Behavioural ADC front end: charge sharing, double-buffered hold, column multiplexer, CDAC thresholds and comparator.
 //
+//   held   = sum over shared input slices i of q << (i * DAC_BITS)
 //   cmp[a] = sample[a] >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
 //
 // Golden twin : model/twinor/golden/adc_frontend.py
@@ -14,11 +15,15 @@ module adc_frontend #(
   parameter integer COLS     = 1,
   parameter integer N_ADCS   = 1,
   parameter integer ADC_BITS = 2,
-  parameter integer Q_BITS   = 8
+  parameter integer Q_BITS   = 8,
+  parameter integer DAC_BITS = 1,
+  parameter integer HOLD_BITS = 8   // Q_BITS, and what the weights of shared slices add
 ) (
   input  wire                       clk_i,
   input  wire [COLS*Q_BITS-1:0]     q_i,
-  input  wire                       hold_i,    // hold all columns at the end of this cycle
+  input  wire [7:0]                 x_slice_i, // slice 0 starts anew
+  input  wire                       share_i,   // share the charge of all columns at the end of this cycle
+  input  wire                       hold_i,    // share it and hold all columns at the end of this cycle
   input  wire [15:0]                mux_i,     // column mux_i * N_ADCS + a goes to ADC a
   input  wire                       sample_i,  // sample the held columns at the end of this cycle
   input  wire [6:0]                 step_shift_i,
@@ -27,25 +32,36 @@ module adc_frontend #(
   output wire [N_ADCS-1:0]          cmp_o
 );
 
-  reg        [COLS*Q_BITS-1:0]   hold_q;
-  reg        [N_ADCS*Q_BITS-1:0] sample_q;
+  reg        [COLS*HOLD_BITS-1:0]   share_q;
+  reg        [COLS*HOLD_BITS-1:0]   hold_q;
+  wire       [COLS*HOLD_BITS-1:0]   shared;
+  reg        [N_ADCS*HOLD_BITS-1:0] sample_q;
   reg signed [63:0]              threshold_mem [0:(N_ADCS<<ADC_BITS)-1];
   reg        [8*1024-1:0]        file;
 
   initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
 
   always @(posedge clk_i) begin
-    if (hold_i) hold_q <= q_i;
-    if (sample_i) sample_q <= hold_q[mux_i*N_ADCS*Q_BITS +: N_ADCS*Q_BITS];
+    if (share_i) share_q <= shared;
+    if (hold_i) hold_q <= shared;
+    if (sample_i) sample_q <= hold_q[mux_i*N_ADCS*HOLD_BITS +: N_ADCS*HOLD_BITS];
   end
 
-  genvar a;
+  genvar a, c;
   generate
+    for (c = 0; c < COLS; c = c + 1) begin : g_share
+      wire signed [Q_BITS-1:0]    q      = q_i[c*Q_BITS +: Q_BITS];
+      wire signed [HOLD_BITS-1:0] wide   = q;
+      wire        [HOLD_BITS-1:0] before = share_q[c*HOLD_BITS +: HOLD_BITS];
+
+      assign shared[c*HOLD_BITS +: HOLD_BITS] =
+        (x_slice_i == 8'd0) ? wide : before + (wide << (x_slice_i * DAC_BITS));
+    end
     for (a = 0; a < N_ADCS; a = a + 1) begin : g_adc
       wire        [ADC_BITS-1:0] trial  = trial_i[a*ADC_BITS +: ADC_BITS];
       wire signed [63:0]         level  = threshold_mem[(a << ADC_BITS) + trial];
       wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
-      wire signed [Q_BITS-1:0]   sample = sample_q[a*Q_BITS +: Q_BITS];
+      wire signed [HOLD_BITS-1:0] sample = sample_q[a*HOLD_BITS +: HOLD_BITS];
 
       assign cmp_o[a] = sample >= (triple <<< step_shift_i);
     end

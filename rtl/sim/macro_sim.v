@@ -22,17 +22,27 @@ module macro_sim #(
   input  wire                           psum_valid_i,
   output wire                           psum_ready_o,
   input  wire [PSUM_BITS-1:0]           psum_data_i,
+  input  wire                           res_valid_i,
+  output wire                           res_ready_o,
+  input  wire [INPUT_BITS:0]            res_data_i,
   output wire                           out_valid_o,
   input  wire                           out_ready_i,
   output wire [ACC_BITS-1:0]            out_data_o,
-  output wire                           out_last_o
+  output wire                           out_last_o,
+  output wire                           busy_o,
+  output wire                           round_done_o,
+  output wire                           chain_done_o,
+  output wire                           error_valid_o,
+  output wire [3:0]                     error_code_o,
+  output wire [7:0]                     error_round_o
 );
 
-  localparam integer Q_BITS = CURRENT_BITS + 1;
+  localparam integer Q_BITS    = CURRENT_BITS + 1;
+  localparam integer HOLD_BITS = Q_BITS + ((SLICE_ACCUMULATION == 1) ? X_SLICES * DAC_BITS : 0);
 
   wire [ROWS*DAC_BITS-1:0]          wl;
-  wire [7:0]                        w_slice;
-  wire                              hold, sample, step_three;
+  wire [7:0]                        w_slice, x_slice;
+  wire                              share, hold, sample, step_three;
   wire [15:0]                       mux;
   wire [6:0]                        step_shift;
   wire [N_ADCS*ADC_BITS-1:0]        trial;
@@ -55,12 +65,23 @@ module macro_sim #(
     .psum_valid_i (psum_valid_i),
     .psum_ready_o (psum_ready_o),
     .psum_data_i  (psum_data_i),
+    .res_valid_i  (res_valid_i),
+    .res_ready_o  (res_ready_o),
+    .res_data_i   (res_data_i),
     .out_valid_o  (out_valid_o),
     .out_ready_i  (out_ready_i),
     .out_data_o   (out_data_o),
     .out_last_o   (out_last_o),
+    .busy_o       (busy_o),
+    .round_done_o (round_done_o),
+    .chain_done_o (chain_done_o),
+    .error_valid_o(error_valid_o),
+    .error_code_o (error_code_o),
+    .error_round_o(error_round_o),
     .wl_o         (wl),
     .w_slice_o    (w_slice),
+    .x_slice_o    (x_slice),
+    .share_o      (share),
     .hold_o       (hold),
     .mux_o        (mux),
     .sample_o     (sample),
@@ -96,10 +117,14 @@ module macro_sim #(
     .COLS    (COLS),
     .N_ADCS  (N_ADCS),
     .ADC_BITS(ADC_BITS),
-    .Q_BITS  (Q_BITS)
+    .Q_BITS  (Q_BITS),
+    .DAC_BITS(DAC_BITS),
+    .HOLD_BITS(HOLD_BITS)
   ) u_adc_frontend (
     .clk_i       (clk_i),
     .q_i         (q),
+    .x_slice_i   (x_slice),
+    .share_i     (share),
     .hold_i      (hold),
     .mux_i       (mux),
     .sample_i    (sample),

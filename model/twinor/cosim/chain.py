@@ -39,8 +39,9 @@ class Job:
 
     Attributes:
         config, die, chain: what runs.
-        inputs: activations of each round, unsigned [vectors, row_count].
+        inputs: activations of each round, [vectors, row_count].
         psums: partial sums that stream in, [vectors, columns], or None.
+        residuals: residual codes that stream in, [vectors, columns], or None.
     """
 
     config: Config
@@ -48,6 +49,7 @@ class Job:
     chain: Chain
     inputs: Sequence[NDArray[np.integer]]
     psums: NDArray[np.integer] | None = None
+    residuals: NDArray[np.integer] | None = None
 
     @property
     def vectors(self) -> int:
@@ -114,6 +116,7 @@ def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
         folder / "words.hex": lambda: files.words_hex(config, job.chain),
         folder / "beats.hex": lambda: files.beats_hex(config, job.inputs),
         folder / "psums.hex": lambda: files.psums_hex(config, job.psums),
+        folder / "residuals.hex": lambda: files.residuals_hex(config, job.residuals),
         die_files / f"{macro_index}.cells.hex": lambda: files.cells_hex(config, job.die, macro_index),
         die_files / f"{macro_index}.thresholds.hex": lambda: files.thresholds_hex(job.die, macro_index),
     }
@@ -138,7 +141,7 @@ def check(job: Job, model: Path, *, timeout: float = 300, die_files: Path | None
         Divergence: at the first value that differs.
         SimulatorError: as `simulate`.
     """
-    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
     rtl = simulate(job, model, timeout=timeout, die_files=die_files)
     compare(job, golden, rtl)
     return Checked(golden=golden, rtl=rtl.traces)
@@ -165,6 +168,7 @@ def chunks(job: Job, size: int) -> list[Job]:
             chain=job.chain,
             inputs=[x[k : k + size] for x in job.inputs],
             psums=None if job.psums is None else job.psums[k : k + size],
+            residuals=None if job.residuals is None else job.residuals[k : k + size],
         )
         for k in starts
     ]

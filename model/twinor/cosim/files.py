@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.golden import macro_ctrl
-from twinor.rounds import End, pack, passes
+from twinor.rounds import End, converts, pack, passes
 from twinor.trace import MISSING, UNKNOWN, RoundTrace
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.rounds import Chain, Round
 
-__all__ = ["beats_hex", "cells_hex", "psums_hex", "read_traces", "thresholds_hex", "words_hex"]
+__all__ = ["beats_hex", "cells_hex", "psums_hex", "read_traces", "residuals_hex", "thresholds_hex", "words_hex"]
 
 
 def _lanes_hex(values: NDArray[np.integer], bits: int) -> str:
@@ -74,6 +74,11 @@ def beats_hex(config: Config, inputs: Sequence[NDArray[np.integer]]) -> str:
 def psums_hex(config: Config, psums: NDArray[np.integer] | None) -> str:
     """Partial-sum beats for `+psums`, one column a line."""
     return "" if psums is None else _lanes_hex(psums.reshape(-1, 1), config.psum_bits)
+
+
+def residuals_hex(config: Config, residuals: NDArray[np.integer] | None) -> str:
+    """Residual beats for `+residuals`, one column a line."""
+    return "" if residuals is None else _lanes_hex(residuals.reshape(-1, 1), config.input_bits + 1)
 
 
 class _Log:
@@ -162,7 +167,7 @@ class _Events:
 
     def split(self, chain: Chain, vectors: int) -> list[RoundTrace]:
         shapes = [self._shape(r) for r in chain.rounds]
-        holds = self._deal("hold", [p for p, _, _ in shapes], vectors)
+        holds = self._deal("hold", [len(passes(self.config, r)) for r in chain.rounds], vectors)
         names = ("code", "trials", "codes", "sums")
         dealt = {name: self._deal(name, [p * m for p, m, _ in shapes], vectors) for name in names}
         outs = self._deal("out", [c for _, _, c in shapes], vectors)
@@ -173,7 +178,8 @@ class _Events:
 
     def _shape(self, rnd: Round) -> tuple[int, int, int]:
         leaving = rnd.col_count if rnd.end is not End.HOLD else 0
-        return len(passes(self.config, rnd)), macro_ctrl.phases(self.config, rnd), leaving
+        converted = sum(converts(self.config, rnd, p) for p in passes(self.config, rnd))
+        return converted, macro_ctrl.phases(self.config, rnd), leaving
 
     def _deal(self, name: str, counts: list[int], vectors: int) -> list[NDArray[np.int64]]:
         log, wanted = self.logs[name], vectors * sum(counts)
@@ -189,11 +195,15 @@ class _Events:
         self, rnd: Round, hold: NDArray[np.int64], code: dict[str, NDArray[np.int64]], out: NDArray[np.int64]
     ) -> RoundTrace:
         order = passes(self.config, rnd)
-        vectors, count = hold.shape[:2]
+        converted = [n for n, p in enumerate(order) if converts(self.config, rnd, p)]
+        vectors = hold.shape[0]
 
         def columns(a: NDArray[np.int64]) -> NDArray[np.int64]:
-            """[V, P * M, lanes, ...] -> [V, P, C, ...]: column c is lane c % n_adcs of phase c // n_adcs."""
-            return a.reshape(vectors, count, -1, *a.shape[3:])[:, :, : rnd.col_count]
+            """[V, Q * M, lanes, ...] -> [V, P, C, ...]: column c is lane c % n_adcs of phase c // n_adcs."""
+            each = a.reshape(vectors, len(converted), -1, *a.shape[3:])[:, :, : rnd.col_count]
+            full = np.zeros((vectors, len(order), *each.shape[2:]), dtype=np.int64)
+            full[:, converted] = each
+            return full
 
         return RoundTrace(
             rnd=rnd,
@@ -205,8 +215,7 @@ class _Events:
             outputs=out[..., 1],
             last_flags=out[..., 2],
             hold_cycles=hold[..., 0],
-            code_cycles=np.repeat(code["code"].reshape(vectors, count, -1), self.config.n_adcs, axis=2)[
-                ..., : rnd.col_count
-            ],
+            code_cycles=columns(np.repeat(code["code"], self.config.n_adcs, axis=2)),
             out_cycles=out[..., 0],
+            converted=len(converted),
         )

@@ -210,7 +210,7 @@ def _torch_accumulators(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[n
 
 def _count(result: LayerResult, config: Config, job: Job, checked: Checked) -> None:
     result.rounds += job.vectors * len(job.chain.rounds)
-    result.conversions += sum(t.codes.size for t in checked.golden)
+    result.conversions += sum(t.conversions for t in checked.golden)
     result.cycles += int(checked.rtl[-1].out_cycles.max()) + 1
     result.floor_cycles += job.vectors * macro_ctrl.floor_cycles(config, job.chain)
     result.clipped += sum(t.clipped for t in checked.golden)

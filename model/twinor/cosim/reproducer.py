@@ -67,7 +67,7 @@ def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = R
 def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
     """One round and one vector if that still diverges, else all vectors up to the first that does."""
     model = icarus.build(job.config, rtl=rtl)
-    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
     first = _divergence(job, model, timeout)
     if first is None:
         return job
@@ -77,7 +77,8 @@ def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
         return one
     upto = first.vector + 1
     psums = None if job.psums is None else job.psums[:upto]
-    return replace(job, inputs=[x[:upto] for x in job.inputs], psums=psums)
+    residuals = None if job.residuals is None else job.residuals[:upto]
+    return replace(job, inputs=[x[:upto] for x in job.inputs], psums=psums, residuals=residuals)
 
 
 def _divergence(job: Job, model: Path, timeout: float) -> Divergence | None:
@@ -116,17 +117,28 @@ def _one_round(job: Job, index: int, vector: int, start: NDArray[np.integer] | N
         chain=replace(job.chain, rounds=(alone,)),
         inputs=[job.inputs[index][one]],
         psums=None if start is None else start[one],
+        residuals=_residuals_of(job, index, one),
     )
+
+
+def _residuals_of(job: Job, index: int, vectors: slice) -> NDArray[np.integer] | None:
+    """Residual codes of one round."""
+    if job.residuals is None or not job.chain.rounds[index].residual:
+        return None
+    before = sum(r.col_count for r in job.chain.rounds[:index] if r.residual)
+    return job.residuals[vectors, before : before + job.chain.rounds[index].col_count]
 
 
 def _save_job(path: Path, job: Job, *, rtl: Path) -> None:
     """Only the macro of the chain travels: it becomes macro 0 of a die of one."""
     index = job.chain.macro
     arrays = {name: getattr(job.die, name)[index : index + 1] for name in TABLES}
-    arrays |= {f"input{k}": x.astype(np.uint8) for k, x in enumerate(job.inputs)}
+    arrays |= {f"input{k}": x.astype(np.int16) for k, x in enumerate(job.inputs)}
     arrays["words"] = pack(job.config, job.chain)
     if job.psums is not None:
         arrays["psums"] = job.psums.astype(np.int64)
+    if job.residuals is not None:
+        arrays["residuals"] = job.residuals.astype(np.int64)
     header = {
         "config": asdict(job.config),
         "seed": job.die.seed,
@@ -158,7 +170,15 @@ def load_job(folder: Path) -> tuple[Job, Path]:
         inputs = [arrays[f"input{k}"] for k in range(header["rounds"])]
     except (KeyError, TypeError) as error:
         raise CorruptFile(f"{folder / JOB} lacks {error}; run the co-simulation again") from None
-    return Job(config=config, die=die, chain=chain, inputs=inputs, psums=arrays.get("psums")), Path(header["rtl"])
+    job = Job(
+        config=config,
+        die=die,
+        chain=chain,
+        inputs=inputs,
+        psums=arrays.get("psums"),
+        residuals=arrays.get("residuals"),
+    )
+    return job, Path(header["rtl"])
 
 
 def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeout: float = 300) -> None:
@@ -170,7 +190,7 @@ def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeou
     """
     job, recorded = load_job(folder)
     model = icarus.build(job.config, rtl=rtl or recorded)
-    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums)
+    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
     simulated = simulate(job, model, timeout=timeout, folder=folder, waves=waves)
     found: Divergence | None = None
     try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ADC front end: the column multiplexer, and the comparator of every ADC with its threshold table.
+"""ADC front end: charge sharing of input slices, the column multiplexer, and the comparator with its threshold table.
 
+    held = sum over input slices i of 2**(i * dac_bits) * q[i]        analog slice accumulation, else the one slice
     column c  ->  ADC c mod n_adcs at multiplexer position c div n_adcs
     cmp = q >= threshold[adc, trial] * step
 
@@ -18,7 +19,27 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["adc_of_column", "compare"]
+__all__ = ["adc_of_column", "compare", "share"]
+
+
+def share(config: Config, shared: NDArray[np.int64], q: NDArray[np.int64], *, x_slice: int) -> NDArray[np.int64]:
+    """Charge after one more input slice of one weight slice.
+
+    Args:
+        config: gives the weight of the slice, and whether slices come together here at all.
+        shared: int64[..., columns] of the slices before; slice 0 starts anew.
+        q: int64[..., columns] of this slice.
+        x_slice: this slice; slices come in ascending order.
+
+    Example:
+        >>> from twinor.config import load, replace
+        >>> cfg = replace(load("tiny"), slice_accumulation="analog")
+        >>> share(cfg, np.array([5]), np.array([3]), x_slice=1), share(cfg, np.array([5]), np.array([3]), x_slice=0)
+        (array([11]), array([3]))
+    """
+    if not config.analog_slices or x_slice == 0:
+        return q
+    return shared + (q << (x_slice * config.dac_bits))
 
 
 def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.golden import adc_frontend, bitline, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
+from twinor.golden import adc_frontend, bitline, flash_array, macro_ctrl, residual, sar_adc, shift_add, wl_dac
 from twinor.golden.requantize import requantize
-from twinor.rounds import End, Start, check_streams, passes
+from twinor.rounds import End, Start, check_streams, converts, passes
 from twinor.trace import RoundTrace
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run_chain(
     chain: Chain,
     inputs: Sequence[NDArray[np.integer]],
     psums: NDArray[np.integer] | None = None,
+    residuals: NDArray[np.integer] | None = None,
 ) -> list[RoundTrace]:
     """Run vectors through a chain.
 
@@ -42,8 +43,9 @@ def run_chain(
         config: the macro.
         die: its tables; `chain.macro` selects the macro on the die.
         chain: the rounds.
-        inputs: activations of each round, unsigned [vectors, row_count].
+        inputs: activations of each round, [vectors, row_count], unsigned unless the round says signed.
         psums: partial sums for the rounds that start from them, [vectors, columns of all such rounds].
+        residuals: signed residual codes for the rounds that add them, [vectors, columns of all such rounds].
 
     Returns:
         One trace per round.
@@ -62,11 +64,11 @@ def run_chain(
         >>> outputs(run_chain(cfg, die, chain, [np.array([[1, 1, 2, 0]])])).tolist()
         [[4, -8, 12, 0]]
     """
-    check_streams(config, chain, inputs, psums, macros=len(die.strength))
+    check_streams(config, chain, inputs, psums, residuals, macros=len(die.strength))
     cycles = macro_ctrl.schedule(config, chain, vectors=inputs[0].shape[0])
     acc: NDArray[np.int64] = np.zeros((inputs[0].shape[0], 0), dtype=np.int64)
     traces: list[RoundTrace] = []
-    taken = 0
+    taken = added = 0
     for rnd, x, when in zip(chain.rounds, inputs, cycles, strict=True):
         if rnd.start is Start.ZERO:
             acc = np.zeros((x.shape[0], rnd.col_count), dtype=np.int64)
@@ -74,6 +76,11 @@ def run_chain(
             assert psums is not None  # check_streams has seen to it
             acc = psums[:, taken : taken + rnd.col_count].astype(np.int64)
             taken += rnd.col_count
+        if rnd.residual:
+            assert residuals is not None
+            codes = residuals[:, added : added + rnd.col_count]
+            acc = acc + residual.products(codes, chain.residual_table[: rnd.col_count])
+            added += rnd.col_count
         last = len(traces) == len(chain.rounds) - 1
         trace = _run_round(config, die, chain, rnd, x, acc, when, last=last)
         acc = trace.partial_sums[:, -1].astype(np.int64)
@@ -100,13 +107,20 @@ def _run_round(
     order = passes(config, rnd)
     seams: list[tuple[NDArray[np.integer], ...]] = []
     clipped = 0
+    held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
+    code, trial = np.zeros(acc.shape, dtype=np.int16), np.zeros((*acc.shape, config.adc_bits), dtype=np.uint16)
     for p in order:
-        step = rnd.steps[p.x_slice][p.w_slice]
-        wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
+        wl = wl_dac.word_lines(config, rnd, x, p)
         q, thresholds = _columns(config, die, chain.macro, rnd, wl, p)
-        code, trial = sar_adc.convert(config, q, thresholds, step=step)
-        clipped += sar_adc.clipped(config, q, step=step)
-        acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
+        held = adc_frontend.share(config, held, q, x_slice=p.x_slice)
+        wl_sum = adc_frontend.share(config, wl_sum, wl_dac.word_line_sum(wl), x_slice=p.x_slice)
+        if not converts(config, rnd, p):
+            seams.append((wl, np.zeros_like(trial), np.zeros_like(code), np.zeros_like(acc)))
+            continue
+        step = rnd.steps[p.x_slice][p.w_slice]
+        code, trial = sar_adc.convert(config, held, thresholds, step=step)
+        clipped += sar_adc.clipped(config, held, step=step)
+        acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
         seams.append((wl, trial, code, acc))
     lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
     return RoundTrace(
@@ -122,6 +136,7 @@ def _run_round(
         code_cycles=np.repeat(cycles.code, config.n_adcs, axis=2)[..., : rnd.col_count],
         out_cycles=cycles.out,
         clipped=clipped,
+        converted=sum(converts(config, rnd, p) for p in order),
     )
 
 

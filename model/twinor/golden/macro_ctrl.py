@@ -3,9 +3,9 @@
 
 Stages overlap, so each event waits for the latest of its causes (cycles counted from the first input beat):
 
-    hold    = max(word lines driven + wl_cycles + settle_cycles, converters free)
+    hold    = max(word lines driven + wl_cycles + settle_cycles, converters free)    what is only shared never waits
     sample  = max(cycle after hold or after the last trial, previous codes taken);  last trial = sample + adc_bits
-    taken   = first cycle after the last trial in which partial sums have come and the output lanes are empty
+    taken   = first cycle after the last trial in which partial sums and residuals are in and the output lanes are empty
 
 The stated cycles hold for a source that never waits and a sink that always takes.
 Verilog twin: rtl/macro_ctrl.v
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.rounds import End, Start, passes
+from twinor.rounds import End, Start, converts, passes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,10 @@ __all__ = ["RoundCycles", "floor_cycles", "schedule"]
 
 @dataclass(frozen=True, slots=True)
 class RoundCycles:
-    """Cycles of one round: hold int64[V, P], code int64[V, P, M], out int64[V, C] ([V, 0] if nothing leaves)."""
+    """Cycles of one round: hold int64[V, P], code int64[V, P, M], out int64[V, C] ([V, 0] if nothing leaves).
+
+    `hold` is the last cycle of every pass, converted or only shared; `code` is 0 where a pass is not converted.
+    """
 
     hold: NDArray[np.int64]
     code: NDArray[np.int64]
@@ -44,10 +47,12 @@ def phases(config: Config, rnd: Round) -> int:
 
 
 def floor_cycles(config: Config, chain: Chain) -> int:
-    """Cycles of one vector that no sequencer can beat: ADCs and array never wait for anything else.
+    """Cycles of one vector that no sequencer can beat: ADCs and array never wait for anything else, or a stream limits.
 
-    `groups * x_slices * w_slices * max(wl_cycles + settle_cycles, phases * (adc_bits + 1))` summed over the rounds;
-    `phases` is `cols_per_adc` for a full tile and less for a narrow one.
+    `groups * x_slices * w_slices * max(wl_cycles + settle_cycles, phases * (adc_bits + 1))` summed over the rounds,
+    twice for signed inputs; `phases` is `cols_per_adc` for a full tile and less for a narrow one. One conversion for
+    all input slices waits for all of them: `groups * w_slices * max(x_slices * (wl_cycles + settle_cycles), ...)`.
+    A vector needs its beats of activations, of partial sums and of outputs too, one a cycle.
 
     Example:
         >>> from twinor.config import load
@@ -57,10 +62,21 @@ def floor_cycles(config: Config, chain: Chain) -> int:
         >>> floor_cycles(cfg, Chain(macro=0, rounds=(rnd,), mult=none, add=none))
         40
     """
-    settle = config.wl_cycles + config.settle_cycles
-    return sum(
-        len(passes(config, rnd)) * max(settle, phases(config, rnd) * config.conversion_cycles) for rnd in chain.rounds
-    )
+    rounds = chain.rounds
+    array = sum(_array_cycles(config, rnd) for rnd in rounds)
+    loads = sum(-(-rnd.driven_rows // config.in_lanes) for rnd in rounds)
+    psums = sum(rnd.col_count for rnd in rounds if rnd.start is Start.PSUM)
+    residuals = sum(rnd.col_count for rnd in rounds if rnd.residual)
+    outs = sum(rnd.col_count for rnd in rounds if rnd.end is not End.HOLD)
+    return max(array, loads, psums, residuals, outs)
+
+
+def _array_cycles(config: Config, rnd: Round) -> int:
+    """Cycles for which a round keeps the array or the ADCs busy, whichever is longer."""
+    order = passes(config, rnd)
+    converted = sum(converts(config, rnd, p) for p in order)
+    settle = len(order) // converted * (config.wl_cycles + config.settle_cycles)
+    return converted * max(settle, phases(config, rnd) * config.conversion_cycles)
 
 
 def schedule(config: Config, chain: Chain, *, vectors: int) -> list[RoundCycles]:
@@ -76,10 +92,13 @@ def schedule(config: Config, chain: Chain, *, vectors: int) -> list[RoundCycles]
     for v in range(vectors):
         for rnd, cycles in zip(chain.rounds, result, strict=True):
             state.load(rnd)
-            for p in range(cycles.hold.shape[1]):
-                cycles.hold[v, p] = state.settle(first=p == 0)
-                last = p == cycles.hold.shape[1] - 1
-                cycles.code[v, p] = state.convert(rnd, first=p == 0, final=last and rnd.end is not End.HOLD)
+            order = passes(config, rnd)
+            converted = [n for n, p in enumerate(order) if converts(config, rnd, p)]
+            for n in range(len(order)):
+                cycles.hold[v, n] = state.settle(first=n == 0, convert=n in converted)
+                if n in converted:
+                    final = n == converted[-1] and rnd.end is not End.HOLD
+                    cycles.code[v, n] = state.convert(rnd, first=n == converted[0], final=final)
             cycles.out[v] = state.out[: cycles.out.shape[1]]
     return result
 
@@ -95,21 +114,24 @@ class _Stages:
         self.held = -1  # last hold
         self.converters_free = 0
         self.taken = 0  # last codes taken
-        self.psum_taken = -1
+        self.psum_taken = -1  # last codes taken with partial sums
+        self.residual_taken = -1
         self.lanes_free = 0
         self.out: list[int] = []
 
     def load(self, rnd: Round) -> None:
-        self.loaded = self.load_from - (-rnd.row_count // self.config.in_lanes)
+        self.loaded = self.load_from - (-rnd.driven_rows // self.config.in_lanes)
 
-    def settle(self, *, first: bool) -> int:
-        """Cycle in which the pass is held."""
+    def settle(self, *, first: bool, convert: bool) -> int:
+        """Cycle in which the pass is held, or shared if it is not converted."""
         if first:
             self.driven = max(self.loaded, self.held)
             self.load_from = self.driven + 1
         else:
             self.driven = self.held
-        self.held = max(self.driven + self.config.wl_cycles + self.config.settle_cycles, self.converters_free)
+        self.held = self.driven + self.config.wl_cycles + self.config.settle_cycles
+        if convert:
+            self.held = max(self.held, self.converters_free)
         return self.held
 
     def convert(self, rnd: Round, *, first: bool, final: bool) -> list[int]:
@@ -123,12 +145,16 @@ class _Stages:
             self.taken = done + 1
             if first and rnd.start is Start.PSUM:
                 self.taken = max(self.taken, max(ready, self.psum_taken + 1) + lanes)
+            if first and rnd.residual:
+                self.taken = max(self.taken, max(ready, self.residual_taken + 1) + lanes)
             if final:
                 self.taken = max(self.taken, self.lanes_free)
                 self.lanes_free = self.taken + lanes
                 self.out += range(self.taken + 2, self.taken + 2 + lanes)
             if first and rnd.start is Start.PSUM:
                 self.psum_taken = self.taken
+            if first and rnd.residual:
+                self.residual_taken = self.taken
             taken.append(self.taken)
             ready = done + 1
         self.converters_free = ready - 1

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shift-add: ADC codes of all passes become one accumulator per column, in array units.
 
-    acc += sign_j * 2**(i * dac_bits + j * cell_bits) * step * code
-    acc -= offset * 2**(i * dac_bits) * (sum of the word-line codes)       offset encoding, once per (g, i): at j = 0
+    acc += sign * sign_j * 2**(i * dac_bits + j * cell_bits) * step * code
+    acc -= sign * offset * 2**(i * dac_bits) * (sum of the word-line codes)   offset encoding, once per (g, i): at j = 0
 
+`sign` is -1 in the phase of negative activations. One conversion for all input slices counts as slice i = 0.
 Verilog twin: rtl/shift_add.v
 """
 
@@ -37,8 +38,8 @@ def accumulate(
         config: gives the weights of the slices.
         acc: int64[vectors, columns] before the pass.
         codes: int16[vectors, columns].
-        word_line_sum: int64[vectors], sum of the word-line codes of the pass.
-        p: row group, input slice and weight slice.
+        word_line_sum: int64[vectors], sum of the word-line codes that the conversion saw.
+        p: row group, input slice, weight slice and phase.
         step: ADC step of the pass in array units.
 
     Returns:
@@ -51,10 +52,11 @@ def accumulate(
         >>> accumulate(load("nor40_int4"), one, np.array([[-5]]), np.array([9]), p=Pass(0, 1, 0), step=6)
         array([[-120]])
     """
-    weight = step << (p.x_slice * config.dac_bits + p.w_slice * config.cell_bits)
+    x_shift = 0 if config.analog_slices else p.x_slice * config.dac_bits
+    weight = step << (x_shift + p.w_slice * config.cell_bits)
     if config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1:
         weight = -weight
-    acc = acc + codes.astype(np.int64) * weight
+    change = codes.astype(np.int64) * weight
     if p.w_slice == 0:
-        acc = acc - (config.weight_offset << (p.x_slice * config.dac_bits)) * word_line_sum[:, None]
-    return acc
+        change = change - (config.weight_offset << x_shift) * word_line_sum[:, None]
+    return acc - change if p.phase else acc + change

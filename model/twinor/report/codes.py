@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.golden import macro_ctrl, sar_adc
-from twinor.rounds import passes
 from twinor.run import forward
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from twinor.place import PlacedChain, PlacedLayer
@@ -86,9 +84,8 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
         layer.rounds += len(c.chain.rounds) * len(inputs[0])
         layer.floor_cycles += macro_ctrl.floor_cycles(config, c.chain) * len(inputs[0])
         for rnd, x in zip(c.chain.rounds, inputs, strict=True):
-            for p in passes(config, rnd):
-                of_slice = layer.slices[p.x_slice * config.w_slices + p.w_slice]
-                q = engine.column_quantity(c.chain.macro, rnd, _tensor(x), p)
+            for p, q, _ in engine.held(c.chain.macro, rnd, x):
+                of_slice = next(s for s in layer.slices if (s.x_slice, s.w_slice) == (p.x_slice, p.w_slice))
                 codes = engine.convert(c.chain.macro, rnd, q, of_slice.step).numpy()
                 of_slice.counts += np.bincount(codes.ravel() - config.code_min, minlength=1 << config.adc_bits)
                 columns = q.numpy()
@@ -100,14 +97,9 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
     return list(layers.values())
 
 
-def _tensor(x: NDArray[np.integer]) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64))
-
-
 def _empty(bench: Workbench, placed: PlacedLayer) -> LayerCodes:
     config, weight = bench.config, placed.layer.weight
+    first = config.x_slices - 1 if config.analog_slices else 0  # one conversion serves all input slices
     slices = tuple(
         SliceCodes(
             x_slice=i,
@@ -115,7 +107,7 @@ def _empty(bench: Workbench, placed: PlacedLayer) -> LayerCodes:
             step=placed.steps[i][j],
             counts=np.zeros(1 << config.adc_bits, dtype=np.int64),
         )
-        for i in range(config.x_slices)
+        for i in range(first, config.x_slices)
         for j in range(config.w_slices)
     )
     return LayerCodes(name=placed.layer.name, rows=weight[0].size, cols=weight.shape[0], slices=slices)
