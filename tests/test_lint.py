@@ -9,11 +9,11 @@ import pytest
 from twinor.config import PRESETS, Config, load
 from twinor.params import RTL
 
-from tb.common.configs import OFFSET, RAGGED, SLICED, TWOS, ids
+from tb.common.configs import OFFSET, RAGGED, SHARED, SHARED_OFFSET, SLICED, TWOS, ids
 
 pytestmark = pytest.mark.lint
 
-CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [OFFSET, TWOS, SLICED, RAGGED]
+CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [OFFSET, TWOS, SLICED, RAGGED, SHARED, SHARED_OFFSET]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]
 """Behavioural models index with integers, and their blocks are level-sensitive with an explicit list."""
@@ -90,7 +90,7 @@ def test_yosys_says_nothing(config: Config) -> None:
 def test_a_planted_fault_is_reported(tool: str, tmp_path: Path) -> None:
     """A port too narrow, a value too narrow, a latch: each tool says so, else its silence means nothing."""
     old, new, block = {
-        "icarus": (".phase_i      (phase),", ".phase_i      (phase[14:0]),", "cim_macro"),
+        "icarus": (".position_i   (position),", ".position_i   (position[14:0]),", "cim_macro"),
         "verilator": ("<= lanes_i;", "<= lanes_i[14:0];", "requantize"),
         "yosys": ("always @(posedge clk_i) begin\n    if (accept)", "always @* begin\n    if (accept)", "shift_add"),
     }[tool]

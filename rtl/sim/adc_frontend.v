@@ -52,10 +52,10 @@ module adc_frontend #(
     for (c = 0; c < COLS; c = c + 1) begin : g_share
       wire signed [Q_BITS-1:0]    q      = q_i[c*Q_BITS +: Q_BITS];
       wire signed [HOLD_BITS-1:0] wide   = q;
-      wire        [HOLD_BITS-1:0] before = share_q[c*HOLD_BITS +: HOLD_BITS];
+      wire        [HOLD_BITS-1:0] earlier = share_q[c*HOLD_BITS +: HOLD_BITS];
 
       assign shared[c*HOLD_BITS +: HOLD_BITS] =
-        (x_slice_i == 8'd0) ? wide : before + (wide << (x_slice_i * DAC_BITS));
+        (x_slice_i == 8'd0) ? wide : earlier + (wide << (x_slice_i * DAC_BITS));
     end
     for (a = 0; a < N_ADCS; a = a + 1) begin : g_adc
       wire        [ADC_BITS-1:0] trial  = trial_i[a*ADC_BITS +: ADC_BITS];

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from twinor.config import Config, load, replace
 
-__all__ = ["EXACT", "NOR40", "OFFSET", "RAGGED", "RAGGED_OFFSET", "SLICED", "TINY", "TWOS", "ids"]
+__all__ = ["EXACT", "NOR40", "OFFSET", "RAGGED", "RAGGED_OFFSET", "SHARED", "SHARED_OFFSET", "SLICED", "TINY", "TWOS", "ids"]
 
 TINY = load("tiny")
 """Small enough to exhaust."""
@@ -42,6 +42,15 @@ RAGGED = replace(
 
 RAGGED_OFFSET = replace(RAGGED, name="tiny_ragged_offset", weight_encoding="offset", active_rows=7)
 """The same with offset columns, and rows that are no multiple of what the word-line sum counts to."""
+
+
+SHARED = replace(RAGGED, name="tiny_shared", slice_accumulation="analog")
+"""One conversion for all input slices, on the ragged macro."""
+
+SHARED_OFFSET = replace(
+    TINY, name="tiny_shared_offset", slice_accumulation="analog", weight_encoding="offset", cols_per_adc=1
+)
+"""The same with offset columns in two weight slices; three slices settle longer than one position converts."""
 
 
 def ids(config: Config) -> str:
