@@ -95,7 +95,7 @@ module wl_dac #(
 
   wire        accept    = load_en_i && !loaded_q && (in_valid_i || !streamed);
   wire [15:0] fill_end  = load_count_i + load_bias_i;
-  wire [15:0] sign_at   = load_base_i + fill_q;
+  wire [31:0] sign_at   = {16'd0, load_base_i + fill_q};
   wire        unused_at = &{1'b0, sign_at};
   wire [15:0] fill_next = fill_q + IN_LANES[15:0];
   wire [31:0] beat_at   = {16'd0, load_base_i + fill_q} * DAC_BITS;
