@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from twinor.config import ENCODINGS, Config, load, replace
+from twinor.config import ACCUMULATIONS, ENCODINGS, Config, load, replace
+from twinor.cosim.chain import Job
 from twinor.die import NEVER, Die, ideal_die
 from twinor.golden import flash_array
 from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
@@ -25,11 +26,12 @@ seeds = st.integers(0, 2**32 - 1)
 def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
     """Small macros of every encoding, slicing and shape."""
     encoding = fixed.pop("weight_encoding", None) or draw(st.sampled_from(ENCODINGS))
-    weight_bits = draw(st.integers(2, 6))
-    stored = weight_bits - (encoding == "differential")
-    input_bits = draw(st.integers(1, 6))
+    weight_bits = draw(st.integers(1, 6))
+    stored = max(weight_bits - 1, 1) if encoding == "differential" else weight_bits
+    input_bits = fixed.get("input_bits") or draw(st.integers(1, 6))
     lanes, adcs, share = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     rows = lanes * draw(st.integers(1, 6))
+    dac_bits = fixed.get("dac_bits") or draw(st.integers(1, min(4, input_bits)))
     keys: dict[str, Any] = {
         "name": "random",
         "rows": rows,
@@ -40,9 +42,11 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
         "weight_bits": weight_bits,
         "cell_bits": 1 if encoding == "twos_complement" else draw(st.integers(1, stored)),
         "input_bits": input_bits,
-        "dac_bits": draw(st.integers(1, min(4, input_bits))),
+        "dac_bits": dac_bits,
+        "slice_accumulation": draw(st.sampled_from(ACCUMULATIONS)) if dac_bits < input_bits else "digital",
         "adc_bits": draw(st.sampled_from([3, 4, 2, 6, 8])),
         "in_lanes": lanes,
+        "bias_rows": draw(st.integers(0, min(rows - 1, 2))),
         "max_rounds": draw(st.integers(2, 5)),
         "psum_bits": draw(st.integers(8, 20)),
         "frac_bits": draw(st.integers(6, 8)),
@@ -58,7 +62,8 @@ def lossless(config: Config) -> Config:
     adc_bits = max(config.adc_bits, bits)
     codes = (1 << adc_bits - 1) - 1 if config.bipolar else (1 << adc_bits) - 1
     per_row = ((1 << config.dac_bits) - 1) * ((1 << config.cell_bits) - 1)
-    return replace(config, adc_bits=adc_bits, active_rows=min(config.rows, codes // per_row), step="unit")
+    rows = min(config.rows, codes // per_row)
+    return replace(config, adc_bits=adc_bits, active_rows=rows, step="unit", slice_accumulation="digital")
 
 
 def random_weights(config: Config, rng: Rng, rows: int, cols: int) -> Ints:
@@ -127,15 +132,21 @@ def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool)
         col_count = before.col_count
         col_base = int(rng.integers((config.cols - col_count) // config.n_adcs + 1)) * config.n_adcs
     plan = int(rng.integers(1, config.x_slices + 1))
-    steps = rng.choice(config.steps, (plan, config.w_slices)).tolist()
+    each = rng.choice(config.steps, (1 if config.analog_slices else plan, config.w_slices)).tolist()
+    steps = each * plan if config.analog_slices else each
+    row_count = int(rng.integers(1, config.rows - row_base + 1))
     limit = 1 << min(config.acc_bits, 32) - 1
     lo, hi = np.sort(rng.integers(-limit, limit, 2)).tolist()
     return Round(
         row_base=row_base,
-        row_count=int(rng.integers(1, config.rows - row_base + 1)),
+        row_count=row_count,
         col_base=col_base,
         col_count=col_count,
         steps=tuple(tuple(row) for row in steps),
+        signed=bool(rng.random() < 0.3),
+        residual=bool(rng.random() < 0.3) and start is not Start.LAST,
+        bias_rows=int(rng.integers(config.rows - row_base - row_count + 1)) if rng.random() < 0.3 else 0,
+        bias_code=int(rng.integers(1 << config.input_bits)),
         start=start,
         end=End(int(rng.choice([End.RAW, End.REQUANT] if last else list(End)))),
         shift=int(rng.integers(1, 32)),
@@ -145,7 +156,7 @@ def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool)
 
 
 def random_chain(config: Config, rng: Rng, *, macros: int = 1) -> Chain:
-    """A chain of 1 .. max_rounds rounds with every start, end, step, region and input slice plan."""
+    """A chain of 1 .. max_rounds rounds with every start, end, step, region, sign, bias and input slice plan."""
     rounds: list[Round] = []
     length = int(rng.integers(config.max_rounds)) + 1
     for n in range(length):
@@ -155,6 +166,7 @@ def random_chain(config: Config, rng: Rng, *, macros: int = 1) -> Chain:
         rounds=tuple(rounds),
         mult=rng.integers(-(2**15), 2**15, config.cols).astype(np.int32),
         add=rng.integers(-(2**31), 2**31, config.cols).astype(np.int32),
+        residual_mult=rng.integers(-(2**15), 2**15, config.cols).astype(np.int32),
     )
 
 
@@ -164,14 +176,32 @@ class Stimulus:
 
     inputs: list[Ints]
     psums: Ints | None
+    residuals: Ints | None = None
+
+    @property
+    def streams(self) -> tuple[list[Ints], Ints | None, Ints | None]:
+        """In the order in which engines take them."""
+        return self.inputs, self.psums, self.residuals
 
 
 def stimulus(config: Config, chain: Chain, rng: Rng, *, vectors: int) -> Stimulus:
-    """Random activations and partial sums over their whole range."""
+    """Random activations, partial sums and residual codes over their whole range."""
     limit = 1 << config.psum_bits - 1
     wanted = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
-    inputs: list[Ints] = [rng.integers(0, 1 << config.input_bits, (vectors, rnd.row_count)) for rnd in chain.rounds]
-    return Stimulus(inputs=inputs, psums=rng.integers(-limit, limit, (vectors, wanted)) if wanted else None)
+    added, top = sum(rnd.col_count for rnd in chain.rounds if rnd.residual), 1 << config.input_bits
+    inputs: list[Ints] = [
+        rng.integers(0, top, (vectors, rnd.row_count)) - (top // 2 if rnd.signed else 0) for rnd in chain.rounds
+    ]
+    return Stimulus(
+        inputs=inputs,
+        psums=rng.integers(-limit, limit, (vectors, wanted)) if wanted else None,
+        residuals=rng.integers(-top, top, (vectors, added)) if added else None,
+    )
+
+
+def job_of(config: Config, die: Die, chain: Chain, flow: Stimulus) -> Job:
+    """A chain and what it takes in, for the co-simulation."""
+    return Job(config=config, die=die, chain=chain, inputs=flow.inputs, psums=flow.psums, residuals=flow.residuals)
 
 
 def hidden(rng: Rng, channels: int, *, top: int = 15) -> Requant:

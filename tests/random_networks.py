@@ -39,13 +39,16 @@ def random_network(config: Config, rng: Rng) -> IntegerNetwork:
     classes = int(rng.integers(1, 5))
     weight = _weight(config, rng, classes, width)
     layers.append(Linear(name="logits", weight=weight, requant=_logits(config, rng, classes)))
-    return IntegerNetwork(input_shape=image, input_bits=config.input_bits, layers=tuple(layers))
+    signed = bool(rng.random() < 0.3)
+    return IntegerNetwork(input_shape=image, input_bits=config.input_bits, input_signed=signed, layers=tuple(layers))
 
 
 def random_images(network: IntegerNetwork, rng: Rng, count: int) -> Ints:
-    """Codes over the whole range; the first image is all ones."""
+    """Codes over the whole range; the first image is all at the top, or at the bottom where codes are signed."""
     images = rng.integers(0, 1 << network.input_bits, (count, *network.input_shape))
-    images[0] = (1 << network.input_bits) - 1
+    if network.input_signed:
+        images -= 1 << network.input_bits - 1
+    images[0] = images.min() if network.input_signed else (1 << network.input_bits) - 1
     return images
 
 
@@ -66,12 +69,13 @@ def _weight(config: Config, rng: Rng, channels: int, *shape: int) -> Ints:
 
 
 def _hidden(config: Config, rng: Rng, channels: int, rows: int) -> Requant:
-    """Outputs over the whole range of the next layer's inputs, some of them clipped at either end."""
+    """Outputs over the whole range of the next layer's inputs, signed or not, some of them clipped at either end."""
     top = (1 << config.input_bits) - 1
+    low = -(1 << config.input_bits - 1) if rng.random() < 0.3 else 0
     mult = rng.uniform(0.5, 2, channels) * (1 << SHIFT) / (np.sqrt(rows) * config.weight_max)
     mult = np.maximum(mult.astype(np.int16), 1) * rng.choice([1, 1, -1], channels).astype(np.int16)
-    add = rng.uniform(-0.3, 0.7, channels) * (top << SHIFT)
-    return Requant(mult=mult, add=add.astype(np.int32), shift=SHIFT, lo=0, hi=top)
+    add = rng.uniform(-0.3, 0.7, channels) * (top << SHIFT) + (low << SHIFT)
+    return Requant(mult=mult, add=add.astype(np.int32), shift=SHIFT, lo=low, hi=top + low)
 
 
 def _logits(config: Config, rng: Rng, channels: int) -> Requant:

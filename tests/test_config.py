@@ -9,10 +9,10 @@ import pytest
 import yaml
 from builders import configs
 from hypothesis import given
-from twinor.config import ANALOG, DIGITAL, ENCODINGS, PRESETS, Config, load, replace
+from twinor.config import ACCUMULATIONS, ANALOG, DIGITAL, ENCODINGS, PRESETS, Config, load, replace
 from twinor.errors import ConfigError
 
-from tb.common.configs import RAGGED, SLICED, TWOS
+from tb.common.configs import RAGGED, SHARED, SLICED, TWOS
 
 pytestmark = pytest.mark.fast
 
@@ -65,10 +65,12 @@ NOR40_FIGURES = {
     "weight_max": 7,
     "column_max": 256 * 3 * 7,
     "steps": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64),
-    "round_bound": (1 + 4) * 64 * 128,
+    "round_bound": 2 * (1 + 4) * 64 * 128,
+    "held_max": 256 * 3 * 7,
+    "residual_bits": 21,
     "acc_bits": 25,
     "wl_sum_bits": 10,
-    "round_words": 6,
+    "round_words": 7,
     "conversion_cycles": 9,
 }
 EXACT_FIGURES = {
@@ -84,13 +86,17 @@ EXACT_FIGURES = {
     "weight_max": 7,
     "column_max": 240,
     "steps": (1,),
-    "round_bound": 16 * (1 + 2 + 4 + 8) * 255 + 8 * 15 * 256,
+    "round_bound": 2 * 16 * (1 + 2 + 4 + 8) * 255 + 8 * 15 * 256,
     "acc_bits": 25,
     "wl_sum_bits": 5,
 }
-SLICED_FIGURES = {"w_slices": 2, "bit_lines": 16, "column_max": 12, "steps": (1, 2, 3, 4), "round_words": 6}
+SLICED_FIGURES = {"w_slices": 2, "bit_lines": 16, "column_max": 12, "steps": (1, 2, 3, 4), "round_words": 7}
 TWOS_FIGURES = {"w_slices": 3, "bit_lines": 12, "code_min": 0, "code_max": 15, "weight_min": -4, "column_max": 4}
 RAGGED_FIGURES = {"x_slices": 2, "n_adcs": 3, "column_max": 5 * 3 * 3, "steps": (1, 2, 3, 4, 6, 8)}
+SHARED_FIGURES = {"held_max": 5 * 3 * 3 * (1 + 4), "column_max": 5 * 3 * 3}
+SHARED_FIGURES |= {"steps": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)}
+SHARED_FIGURES |= {"round_bound": 2 * 3 * 64 * 8, "wl_sum_bits": 6, "hold_bits": RAGGED.current_bits + 1 + 4}
+ONE_BIT_FIGURES = {"weight_min": -1, "weight_max": 1, "stored_bits": 1, "w_slices": 1}
 
 
 @pytest.mark.parametrize(
@@ -101,6 +107,8 @@ RAGGED_FIGURES = {"x_slices": 2, "n_adcs": 3, "column_max": 5 * 3 * 3, "steps": 
         (SLICED, SLICED_FIGURES),
         (TWOS, TWOS_FIGURES),
         (RAGGED, RAGGED_FIGURES),
+        (SHARED, SHARED_FIGURES),
+        (replace(load("tiny"), name="one_bit", weight_bits=1, cell_bits=1), ONE_BIT_FIGURES),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -113,28 +121,31 @@ def test_steps_are_all_the_design_allows_up_to_the_one_that_holds_a_full_column(
     top = config.steps[-1]
     assert list(config.steps) == [s for s in range(1, top + 1) if s in {m << k for k in range(24) for m in (1, 3)}]
     held = config.code_max  # the smaller half of a signed range
-    assert top & top - 1 == 0 and held * top >= config.column_max
-    assert top == 1 or held * top // 2 < config.column_max
+    assert top & top - 1 == 0 and held * top >= config.held_max
+    assert top == 1 or held * top // 2 < config.held_max
 
 
 @given(configs())
 def test_widths_hold_what_they_name(config: Config) -> None:
-    word = 1 << config.dac_bits
+    bits = config.input_bits if config.analog_slices else config.dac_bits
+    word = 1 << bits
     assert config.active_rows * (word - 1) < 1 << config.wl_sum_bits
     assert -(1 << config.code_bits - 1) <= config.code_min and config.code_max < 1 << config.code_bits - 1
-    assert config.wl_sum_bits == max(config.dac_bits + 1, (config.active_rows * (word - 1)).bit_length())
+    assert config.wl_sum_bits == max(bits + 1, (config.active_rows * (word - 1)).bit_length())
     doubled = 2 * config.column_max << 2 * config.frac_bits  # cells of a die reach twice the top level
     assert doubled.bit_length() <= config.current_bits < doubled.bit_length() + 8 and config.current_bits % 8 == 0
-    assert config.x_slices * config.w_slices <= 4 * (config.round_words - 5)
+    assert config.x_slices * config.w_slices <= 4 * (config.round_words - 6)
     assert config.x_slices * config.dac_bits >= config.input_bits > (config.x_slices - 1) * config.dac_bits
 
 
 @given(configs())
 def test_verilog_gets_every_digital_key_and_the_widths(config: Config) -> None:
     parameters = config.parameters()
-    for key in DIGITAL.keys() - {"weight_encoding"}:
+    for key in DIGITAL.keys() - {"weight_encoding", "slice_accumulation", "bias_rows"}:
         assert parameters[key.upper()] == getattr(config, key)
     assert ENCODINGS[parameters["WEIGHT_ENCODING"]] == config.weight_encoding
+    assert ACCUMULATIONS[parameters["SLICE_ACCUMULATION"]] == config.slice_accumulation
+    assert "BIAS_ROWS" not in parameters  # descriptors tell the hardware
     for key in ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits", "wl_sum_bits", "round_words"):
         assert parameters[key.upper()] == getattr(config, key)
     assert (parameters["MULT_BITS"], parameters["ADD_BITS"]) == (16, 32)
@@ -256,8 +267,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"dac_bits": 3}, "dac_bits = 3 exceeds input_bits = 2"),
     ({"cell_bits": 3}, "cell_bits = 3 exceeds the 2 bits that a weight stores"),
     ({"weight_encoding": "twos_complement"}, "twos_complement needs cell_bits = 1, got 2"),
+    ({"slice_accumulation": "analog", "dac_bits": 2}, "analog needs input slices to accumulate"),
+    ({"bias_rows": 8}, "bias_rows = 8 leaves no word line of rows = 8"),
     ({"step": "unit"}, "an ADC that holds a full column: 12 array units against code 7"),
-    (WIDEST, "accumulators would need 49 bits, more than"),
+    (WIDEST, "accumulators would need 50 bits, more than"),
 ]
 
 
@@ -279,7 +292,7 @@ def test_an_adc_that_just_holds_a_full_column_may_have_unit_steps(tiny: Config) 
 
 def test_the_widest_accumulators_and_thresholds_are_allowed(tiny: Config) -> None:
     assert replace(tiny, psum_bits=31, max_rounds=256).acc_bits == 32
-    with pytest.raises(ConfigError, match="accumulators would need 33 bits, more than the 32 of a round word"):
+    with pytest.raises(ConfigError, match="accumulators would need 34 bits, more than the 32 of a round word"):
         replace(tiny, psum_bits=31, max_rounds=256, rows=4096, active_rows=1, input_bits=8)
     assert replace(tiny, adc_bits=8, frac_bits=10).frac_bits == 10
 
@@ -298,7 +311,8 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
     other = {
         "rows": 10, "cols": 6, "active_rows": 5, "cols_per_adc": 4, "weight_encoding": "offset", "weight_bits": 4,
         "cell_bits": 1, "input_bits": 3, "dac_bits": 2, "adc_bits": 5, "wl_cycles": 2, "settle_cycles": 2,
-        "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit", "frac_bits": 7, "cell_sigma": 0.03,
+        "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit",
+        "slice_accumulation": "analog", "bias_rows": 1, "frac_bits": 7, "cell_sigma": 0.03,
         "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
     }  # fmt: skip
     base = replace(tiny, adc_bits=6)  # wide enough for `step: unit`

@@ -10,6 +10,7 @@ from builders import (
     Ints,
     Rng,
     configs,
+    job_of,
     lossless,
     random_chain,
     random_levels,
@@ -23,7 +24,7 @@ from small_networks import CONFIGS, SHIFTS, small_images, tiled_network
 from twinor.calibrate import calibrate
 from twinor.config import Config, load, replace
 from twinor.cosim import icarus
-from twinor.cosim.chain import Job, check
+from twinor.cosim.chain import check
 from twinor.cosim.network import CosimResult, cosim
 from twinor.die import ideal_die, sample_die
 from twinor.golden import macro_ctrl
@@ -108,7 +109,7 @@ def test_random_chains_on_random_macros_agree(config: Config, seed: int) -> None
     for die in (ideal_die(config, random_levels(config, rng, macros=2)), wild_die(config, rng, macros=2)):
         chain = random_chain(config, rng, macros=2)
         flow = stimulus(config, chain, rng, vectors=3)
-        checked = check(Job(config=config, die=die, chain=chain, inputs=flow.inputs, psums=flow.psums), model)
+        checked = check(job_of(config, die, chain, flow), model)
         assert len(checked.golden) == len(checked.rtl) == len(chain.rounds)
         for golden, rtl in zip(checked.golden, checked.rtl, strict=True):
             assert np.array_equal(golden.outputs, rtl.outputs) and np.array_equal(golden.trials, rtl.trials)

@@ -13,7 +13,7 @@ from twinor.config import Config
 from twinor.cosim import files
 from twinor.die import ideal_die, sample_die
 from twinor.golden import cim_macro
-from twinor.rounds import Chain, End, Start, pack
+from twinor.rounds import Chain, End, Start, converts, pack
 from twinor.trace import MISSING, SEAMS, UNKNOWN, RoundTrace, first_divergence, mismatches
 
 from tb.common.configs import NOR40, RAGGED, TINY
@@ -84,7 +84,8 @@ def test_beats_go_round_by_round_of_each_vector(config: Config, seed: int) -> No
         for x in inputs:
             beats = -(-x.shape[1] // config.in_lanes)
             sent = [v for _ in range(beats) for v in hex_lanes(next(lines), config.input_bits, config.in_lanes)]
-            assert sent == [*x[vector].tolist(), *[0] * (len(sent) - x.shape[1])]
+            values = [int(value) % (1 << config.input_bits) for value in x[vector]]  # two's complement
+            assert sent == [*values, *[0] * (len(sent) - x.shape[1])]
     assert next(lines, None) is None
 
 
@@ -99,6 +100,12 @@ def test_partial_sums_are_signed_words_by_vector_and_column(config: Config, seed
         -1
     ).tolist()
     assert files.psums_hex(config, None) == ""
+
+
+def test_residual_codes_are_signed_words_of_one_bit_more_than_an_activation() -> None:
+    lines = files.residuals_hex(TINY, np.array([[-4, 3], [0, -1]])).splitlines()
+    assert [signed(hex_lanes(line, 3, 1)[0], 3) for line in lines] == [-4, 3, 0, -1]
+    assert files.residuals_hex(TINY, None) == ""
 
 
 # Read from the harness //
@@ -119,7 +126,7 @@ def write_logs(config: Config, traces: Sequence[RoundTrace], prefix: Path) -> No
         for t in traces:
             for p in range(len(t.passes)):
                 hold.append(digits([t.hold_cycles[v, p]], 32) + digits(t.word_lines[v, p], config.dac_bits))
-                for first in range(0, t.rnd.col_count, adcs):
+                for first in range(0, t.rnd.col_count if converts(config, t.rnd, t.passes[p]) else 0, adcs):
                     columns = slice(first, first + adcs)
 
                     def lanes(values: np.ndarray) -> list[int]:
@@ -147,7 +154,7 @@ def test_logs_of_any_chain_read_back_as_its_trace(
     rng = np.random.default_rng(seed)
     chain = random_chain(config, rng)
     flow = stimulus(config, chain, rng, vectors=2)
-    golden = cim_macro.run_chain(config, wild_die(config, rng), chain, flow.inputs, flow.psums)
+    golden = cim_macro.run_chain(config, wild_die(config, rng), chain, *flow.streams)
     prefix = tmp_path_factory.mktemp("logs") / "seam"
     write_logs(config, golden, prefix)
     found = files.read_traces(config, chain, prefix, vectors=2)

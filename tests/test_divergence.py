@@ -10,6 +10,7 @@ from builders import (
     Ints,
     Rng,
     chain_of,
+    job_of,
     one_round,
     stimulus,
     wild_die,
@@ -47,7 +48,7 @@ def faulty_job(rng: Rng) -> Job:
     )
     chain = chain_of(FAULTY, *rounds, mult=np.full(FAULTY.cols, 2, dtype=np.int32))
     flow = stimulus(FAULTY, chain, rng, vectors=3)
-    return Job(config=FAULTY, die=wild_die(FAULTY, rng), chain=chain, inputs=flow.inputs, psums=flow.psums)
+    return job_of(FAULTY, wild_die(FAULTY, rng), chain, flow)
 
 
 def places(job: Job, kind: str) -> list[tuple[int, int, int, int]]:

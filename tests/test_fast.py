@@ -24,7 +24,7 @@ from twinor.config import Config
 from twinor.die import Die, ideal_die, sample_die
 from twinor.errors import PlacementError
 from twinor.golden import cim_macro
-from twinor.rounds import Chain, End, Start, passes
+from twinor.rounds import Chain, End, Start
 
 from tb.common.configs import EXACT, NOR40, RAGGED, SLICED, TINY, TWOS, ids
 
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.fast
 
 
 def assert_equal(config: Config, die: Die, chain: Chain, flow: Stimulus) -> None:
-    golden = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
-    other = fast.Engine(config, die).run_chain(chain, flow.inputs, flow.psums)
+    golden = cim_macro.outputs(cim_macro.run_chain(config, die, chain, *flow.streams))
+    other = fast.Engine(config, die).run_chain(chain, *flow.streams)
     assert other.dtype == np.int64 and other.shape == golden.shape
     assert np.array_equal(golden, other)
 
@@ -71,7 +71,7 @@ def test_ties_at_a_threshold_equal_golden(order: str, rng: np.random.Generator) 
     flow = stimulus(TINY, chain, rng, vectors=40)
     engine = fast.Engine(TINY, die)
     rnd = chain.rounds[0]
-    seen = [engine.column_quantity(0, rnd, torch.from_numpy(flow.inputs[0]), p).numpy() for p in passes(TINY, rnd)]
+    seen = [q.numpy() for _, q, _ in engine.held(0, rnd, flow.inputs[0])]
     for adc in range(TINY.n_adcs):
         die.threshold[0, adc, 1:] = rng.choice(np.concatenate(seen)[:, adc :: TINY.n_adcs].reshape(-1), 15)
     if order == "monotone":
@@ -128,12 +128,12 @@ def test_products_run_in_a_type_that_holds_their_bound(
     die = heavy_die(strength=strength, drive=drive)
     rnd = one_round(TINY)
     x = np.full((1, 8), 3, dtype=np.int64)
-    for p in passes(TINY, rnd):
+    for p, q, _ in fast.Engine(TINY, die).held(0, rnd, x):
         rows = slice(4 * p.group, 4 * p.group + 4)
         drives = die.drive[0, rows, 1].astype(object)  # Python integers: no width at all
         cells = (die.strength[0, rows, 0::2].astype(object) - die.strength[0, rows, 1::2]) * drives[:, None]
         expected = cells.sum(axis=0).tolist()
-        assert fast.Engine(TINY, die).column_quantity(0, rnd, torch.from_numpy(x), p)[0].tolist() == expected
+        assert q[0].tolist() == expected
         if dtype is torch.float64:  # the narrow type would have been wrong
             assert [int(np.float32(total)) for total in expected] != expected
     assert set(used) == {dtype}

@@ -4,6 +4,7 @@
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import product
 from math import floor
 
 import numpy as np
@@ -28,7 +29,7 @@ from hypothesis import strategies as st
 from twinor.config import Config, replace
 from twinor.die import Die, ideal_die, sample_die
 from twinor.golden import cim_macro
-from twinor.rounds import Chain, End, Round, Start
+from twinor.rounds import Chain, End, Round, Start, converts
 from twinor.trace import RoundTrace
 
 from tb.common.configs import EXACT, NOR40, RAGGED, SLICED, TINY, TWOS, ids
@@ -57,26 +58,37 @@ def plain_code(config: Config, die: Die, m: int, q: int, column: int, step: int)
 
 
 def plain_round(config: Config, die: Die, m: int, rnd: Round, x: list[int], acc: list[int]) -> list[int]:
-    """Acc + sum over g, i, j of sign_j * 2**(i*dac_bits + j*cell_bits) * step * code, offsets subtracted."""
+    """Acc + sum over g, s, i, j of s * sign_j * 2**(i*dac_bits + j*cell_bits) * step * code, offsets subtracted."""
     acc = list(acc)
-    for base in range(0, rnd.row_count, config.active_rows):
-        rows = range(base, min(base + config.active_rows, rnd.row_count))
-        for i, steps in enumerate(rnd.steps):
-            words = {rnd.row_base + k: x[k] // 2 ** (i * config.dac_bits) % 2**config.dac_bits for k in rows}
-            for c in range(rnd.col_count):
-                for j, step in enumerate(steps):
-                    q = plain_quantity(config, die, m, words, rnd.col_base + c, j)
-                    negative = config.weight_encoding == "twos_complement" and j == config.w_slices - 1
-                    weight = 2 ** (i * config.dac_bits + j * config.cell_bits) * (-1 if negative else 1)
-                    acc[c] += weight * step * plain_code(config, die, m, q, rnd.col_base + c, step)
-                if config.weight_encoding == "offset":
-                    acc[c] -= 2 ** (config.weight_bits - 1) * 2 ** (i * config.dac_bits) * sum(words.values())
+    rows = rnd.row_count + rnd.bias_rows
+    for base, sign in product(range(0, rows, config.active_rows), [1, -1] if rnd.signed else [1]):
+        driven = [max(sign * value, 0) for value in x] + [rnd.bias_code if sign > 0 else 0] * rnd.bias_rows
+        group = range(base, min(base + config.active_rows, rows))
+        slices = [
+            {rnd.row_base + k: driven[k] // 2 ** (i * config.dac_bits) % 2**config.dac_bits for k in group}
+            for i in range(len(rnd.steps))
+        ]
+        # What one conversion sees: (weight of its code, steps, [(weight of a slice, word-line codes)])
+        weighted = [(2 ** (i * config.dac_bits), words) for i, words in enumerate(slices)]
+        seen = [(weight, rnd.steps[i], [(1, words)]) for i, (weight, words) in enumerate(weighted)]
+        if config.slice_accumulation == "analog":
+            seen = [(1, rnd.steps[-1], weighted)]
+        for (weight, steps, parts), c in product(seen, range(rnd.col_count)):
+            for j, step in enumerate(steps):
+                q = sum(part * plain_quantity(config, die, m, words, rnd.col_base + c, j) for part, words in parts)
+                negative = config.weight_encoding == "twos_complement" and j == config.w_slices - 1
+                code = plain_code(config, die, m, q, rnd.col_base + c, step) * (-1 if negative else 1)
+                acc[c] += sign * weight * 2 ** (j * config.cell_bits) * step * code
+            if config.weight_encoding == "offset":
+                total = sum(part * sum(words.values()) for part, words in parts)
+                acc[c] -= sign * 2 ** (config.weight_bits - 1) * weight * total
     return acc
 
 
 def plain_chain(config: Config, die: Die, chain: Chain, flow: Stimulus, vector: int) -> list[list[int]]:
     """What leaves each round for one vector."""
     psums = [] if flow.psums is None else flow.psums[vector].tolist()
+    residuals = [] if flow.residuals is None else flow.residuals[vector].tolist()
     acc: list[int] = []
     leaving: list[list[int]] = []
     for rnd, x in zip(chain.rounds, flow.inputs, strict=True):
@@ -84,6 +96,10 @@ def plain_chain(config: Config, die: Die, chain: Chain, flow: Stimulus, vector: 
             acc = [0] * rnd.col_count
         elif rnd.start is Start.PSUM:
             acc, psums = psums[: rnd.col_count], psums[rnd.col_count :]
+        if rnd.residual:
+            codes, residuals = residuals[: rnd.col_count], residuals[rnd.col_count :]
+            mult = chain.residual_table.tolist()
+            acc = [a + code * mult[c] for c, (a, code) in enumerate(zip(acc, codes, strict=True))]
         acc = plain_round(config, die, chain.macro, rnd, x[vector].tolist(), acc)
         if rnd.end is End.REQUANT:
             products = [a * int(chain.mult[c]) + int(chain.add[c]) for c, a in enumerate(acc)]
@@ -103,7 +119,7 @@ def test_a_chain_does_what_the_design_page_says(config: Config, seed: int, varie
         die.threshold.sort(axis=2)  # where the count defines the code; else the path does
     chain = random_chain(config, rng, macros=2)
     flow = stimulus(config, chain, rng, vectors=2)
-    traces = cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums)
+    traces = cim_macro.run_chain(config, die, chain, *flow.streams)
     for vector in range(2):
         assert [t.outputs[vector].tolist() for t in traces] == plain_chain(config, die, chain, flow, vector)
 
@@ -117,14 +133,19 @@ def test_an_ideal_code_is_the_quantity_over_the_step_rounded_half_up_and_clipped
     flow = stimulus(config, chain, rng, vectors=3)
     die = programmed(config, weights)
     unit = 4**config.frac_bits
-    for trace in cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums):
+    for trace in cim_macro.run_chain(config, die, chain, *flow.streams):
         outside = 0
         for at, p in enumerate(trace.passes):
             step = trace.rnd.steps[p.x_slice][p.w_slice]
+            if not converts(config, trace.rnd, p):
+                assert not trace.codes[:, at].any() and not trace.trials[:, at].any()
+                continue
+            first = at - p.x_slice if config.slice_accumulation == "analog" else at
             for v in range(3):
-                words = dict(enumerate(trace.word_lines[v, at].tolist()))
+                words = [dict(enumerate(trace.word_lines[v, n].tolist())) for n in range(first, at + 1)]
                 for c, code in enumerate(trace.codes[v, at].tolist()):
-                    q = plain_quantity(config, die, 0, words, trace.rnd.col_base + c, p.w_slice)
+                    parts = [plain_quantity(config, die, 0, w, trace.rnd.col_base + c, p.w_slice) for w in words]
+                    q = sum(part * 2 ** (n * config.dac_bits) for n, part in enumerate(parts))
                     ideal = floor(Fraction(q, unit * step) + Fraction(1, 2))
                     assert code == min(max(ideal, config.code_min), config.code_max)
                     outside += code != ideal
@@ -201,12 +222,17 @@ def extreme_die(config: Config, on: list[bool]) -> Die:
 
 
 @settings(max_examples=20)
-@given(configs())
-def test_no_chain_overflows_the_accumulators(config: Config) -> None:
+@given(configs(), st.booleans())
+def test_no_chain_overflows_the_accumulators(config: Config, signed: bool) -> None:
     widest = ((config.steps[-1],) * config.w_slices,) * config.x_slices
-    first = one_round(config, steps=widest, start=Start.PSUM)
-    chain = chain_of(config, first, *[one_round(config, steps=widest, start=Start.LAST)] * (config.max_rounds - 1))
-    x = np.full((1, config.rows), (1 << config.input_bits) - 1)
+    more = {"steps": widest, "signed": signed}
+    first = one_round(config, start=Start.PSUM, residual=True, **more)
+    later = one_round(config, start=Start.LAST, **more)
+    top, mult = 1 << config.input_bits, np.full(config.cols, (1 << 15) - 1, dtype=np.int32)
+    chain = chain_of(config, first, *[later] * (config.max_rounds - 1), residual_mult=mult)
+    x = np.full((1, config.rows), top - 1)
+    if signed:  # in phase 0 no current flows and codes are the lowest; phase 1 subtracts the highest where cells are on
+        x = np.resize([-(top // 2), -(top // 2 - 1)], (1, config.rows))
     limit = 1 << (config.acc_bits - 1)
     psum = 1 << (config.psum_bits - 1)
     seen: list[int] = []
@@ -214,12 +240,16 @@ def test_no_chain_overflows_the_accumulators(config: Config) -> None:
     patterns += [[*pattern[:-1], not pattern[-1]] for pattern in patterns]  # the last slice may count negative
     for on in patterns:
         for start in (-psum, psum - 1):
-            psums = np.full((1, config.cols), start)
-            traces = cim_macro.run_chain(config, extreme_die(config, on), chain, [x] * len(chain.rounds), psums)
+            psums, residuals = (
+                np.full((1, config.cols), start),
+                np.full((1, config.cols), -top if start < 0 else top - 1),
+            )
+            inputs = [x] * len(chain.rounds)
+            traces = cim_macro.run_chain(config, extreme_die(config, on), chain, inputs, psums, residuals)
             seen += [int(f(t.partial_sums)) for t in traces for f in (np.min, np.max)]
     assert -limit <= min(seen) and max(seen) < limit
-    if config.bipolar:  # the bound is reached, so that no bit is wasted by it
-        assert min(seen) == -psum - config.max_rounds * config.round_bound
+    if config.bipolar and not signed:  # half the bound is reached, that of one phase
+        assert min(seen) == -psum - top * mult[0] - config.max_rounds * config.round_bound // 2
 
 
 # Traces //
@@ -229,7 +259,7 @@ def run_random(config: Config, seed: int, *, vectors: int) -> tuple[Chain, Stimu
     rng = np.random.default_rng(seed)
     chain, die = random_chain(config, rng), wild_die(config, rng)
     flow = stimulus(config, chain, rng, vectors=vectors)
-    return chain, flow, die, cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums)
+    return chain, flow, die, cim_macro.run_chain(config, die, chain, *flow.streams)
 
 
 @given(configs(), seeds, st.integers(1, 3))
@@ -262,9 +292,11 @@ def test_trials_are_the_path_to_the_code(config: Config, seed: int) -> None:
     """Each trial keeps or drops the bit before it, and the code ends on the last one or just below it."""
     for t in run_random(config, seed, vectors=2)[3]:
         trials = t.trials.astype(np.int64)
+        converted = [n for n, p in enumerate(t.passes) if converts(config, t.rnd, p)]
+        trials, codes = trials[:, converted], t.codes[:, converted]
         top = config.adc_bits - 1
         assert (trials[..., 0] == 1 << top).all()
-        result = t.codes.astype(np.int64) - config.code_min
+        result = codes.astype(np.int64) - config.code_min
         for n in range(config.adc_bits):
             bit = top - n
             assert ((trials[..., n] >> bit) & 1 == 1).all() and (trials[..., n] & ((1 << bit) - 1) == 0).all()
@@ -276,8 +308,8 @@ def test_trials_are_the_path_to_the_code(config: Config, seed: int) -> None:
 def test_vectors_do_not_see_each_other(config: Config, seed: int) -> None:
     chain, flow, die, traces = run_random(config, seed, vectors=3)
     for v in range(3):
-        psums = None if flow.psums is None else flow.psums[v : v + 1]
-        alone = cim_macro.run_chain(config, die, chain, [x[v : v + 1] for x in flow.inputs], psums)
+        psums, residuals = (None if a is None else a[v : v + 1] for a in (flow.psums, flow.residuals))
+        alone = cim_macro.run_chain(config, die, chain, [x[v : v + 1] for x in flow.inputs], psums, residuals)
         for a, t in zip(alone, traces, strict=True):
             for seam in ("word_lines", "trials", "codes", "partial_sums", "outputs"):
                 assert np.array_equal(getattr(a, seam)[0], getattr(t, seam)[v])
@@ -290,11 +322,11 @@ def test_running_changes_nothing_it_was_given(config: Config, seed: int) -> None
     chain, die = random_chain(config, rng), wild_die(config, rng)
     flow = stimulus(config, chain, rng, vectors=2)
     given_arrays: list[Ints] = [*flow.inputs, die.strength, die.drive, die.threshold, chain.mult, chain.add]
-    given_arrays += [] if flow.psums is None else [flow.psums]
+    given_arrays += [array for array in (flow.psums, flow.residuals, chain.residual_mult) if array is not None]
     for array in given_arrays:
         array.setflags(write=False)
-    first = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
-    again = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
+    first = cim_macro.outputs(cim_macro.run_chain(config, die, chain, *flow.streams))
+    again = cim_macro.outputs(cim_macro.run_chain(config, die, chain, *flow.streams))
     assert np.array_equal(first, again) and first.dtype == np.int64
 
 

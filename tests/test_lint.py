@@ -13,7 +13,14 @@ from tb.common.configs import OFFSET, RAGGED, SHARED, SHARED_OFFSET, SLICED, TWO
 
 pytestmark = pytest.mark.lint
 
-CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [OFFSET, TWOS, SLICED, RAGGED, SHARED, SHARED_OFFSET]
+CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [
+    OFFSET,
+    TWOS,
+    SLICED,
+    RAGGED,
+    SHARED,
+    SHARED_OFFSET,
+]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]
 """Behavioural models index with integers, and their blocks are level-sensitive with an explicit list."""

@@ -16,13 +16,15 @@ def four_bits(config: Config, rng: Rng, encoding: str) -> Config:
     """A lossless macro of the same rows and columns for weights -7 .. 7 and 3-bit inputs, sliced in any way."""
     cells = 1 if encoding == "twos_complement" else int(rng.integers(1, 4))
     slices = {"weight_encoding": encoding, "cell_bits": cells, "dac_bits": int(rng.integers(1, 4))}
-    return lossless(replace(config, weight_bits=4, input_bits=3, **slices))
+    bias = int(rng.integers(min(config.rows, 3)))
+    macro = replace(config, slice_accumulation="digital")
+    return lossless(replace(macro, weight_bits=4, input_bits=3, bias_rows=bias, **slices))
 
 
 @settings(max_examples=20)
 @given(configs(psum_bits=26), configs(psum_bits=26), configs(psum_bits=26), seeds)
 def test_a_network_gives_the_same_integers_on_any_lossless_macros(a: Config, b: Config, c: Config, seed: int) -> None:
-    """Other rows, columns, row groups, round memories, encodings and slices: other tiles, the same layers."""
+    """Other rows, columns, row groups, bias rows, round memories, encodings, slices: other tiles, the same layers."""
     rng = np.random.default_rng(seed)
     macros = [four_bits(config, rng, encoding) for config, encoding in zip((a, b, c), ENCODINGS, strict=True)]
     network = random_network(macros[0], rng)  # differential: its weights fit the others too

@@ -260,12 +260,12 @@ def test_inputs_of_more_bits_than_the_macro_takes_are_refused() -> None:
     assert refused(TINY, layer, input_bits=3) == "the network's input has 3 bits, preset tiny takes 2"
 
 
-@pytest.mark.parametrize(("lo", "hi"), [(0, 4), (-1, 3)])
-def test_hidden_outputs_that_the_next_layer_cannot_take_are_refused(lo: int, hi: int) -> None:
+@pytest.mark.parametrize(("lo", "hi", "kind"), [(0, 4, "unsigned"), (-1, 2, "signed"), (-3, 1, "signed")])
+def test_hidden_outputs_that_the_next_layer_cannot_take_are_refused(lo: int, hi: int, kind: str) -> None:
     odd = changed(rule(4), lo=lo, hi=hi)
     layer = linear("fc1", np.ones((4, 16)), requant=odd)
     said = refused(TINY, layer, linear("fc2", np.ones((2, 4))))
-    assert f"layer fc1: outputs {lo} .. {hi} do not fit the 2 unsigned bits" in said
+    assert f"layer fc1: outputs {lo} .. {hi} do not fit the 2 {kind} bits" in said
     place(TINY, network_of(layer))  # the last layer may
 
 

@@ -32,9 +32,11 @@ pytestmark = pytest.mark.fast
 FEW = settings(max_examples=12)
 
 
-def run(config: Config, die: Die, chain: Chain, *inputs: Ints, psums: Ints | None = None) -> Ints:
+def run(
+    config: Config, die: Die, chain: Chain, *inputs: Ints, psums: Ints | None = None, residuals: Ints | None = None
+) -> Ints:
     """What leaves the macro."""
-    return cim_macro.outputs(cim_macro.run_chain(config, die, chain, list(inputs), psums))
+    return cim_macro.outputs(cim_macro.run_chain(config, die, chain, list(inputs), psums, residuals))
 
 
 def exact(config: Config, weights: Ints, x: Ints) -> Ints:
@@ -168,12 +170,67 @@ def test_every_encoding_and_slicing_gives_the_same_exact_integers(config: Config
 @given(configs(), seeds)
 def test_input_slices_run_alone_recombine_to_the_whole_on_any_die(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
+    config = replace(config, slice_accumulation="digital")
     die, rnd, x = wild_die(config, rng), random_round(config, rng), activations(config, rng)
     total = np.zeros((len(x), config.cols), dtype=np.int64)
     for i, steps in enumerate(rnd.steps):
         alone = (x >> i * config.dac_bits) & ((1 << config.dac_bits) - 1)
         total += run(config, die, chain_of(config, changed(rnd, steps=(steps,))), alone) << i * config.dac_bits
     assert np.array_equal(run(config, die, chain_of(config, rnd), x), total)
+
+
+@FEW
+@given(configs(), seeds)
+def test_signed_activations_are_the_difference_of_their_two_phases_on_any_die(config: Config, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    die, rnd = wild_die(config, rng), random_round(config, rng)
+    x = activations(config, rng) - (1 << config.input_bits - 1)
+    phases = [run(config, die, chain_of(config, rnd), np.maximum(s * x, 0)) for s in (1, -1)]
+    assert np.array_equal(run(config, die, chain_of(config, changed(rnd, signed=True)), x), phases[0] - phases[1])
+
+
+@FEW
+@given(configs(), seeds)
+def test_a_bias_row_is_a_row_whose_activation_never_changes_on_any_die(config: Config, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = replace(config, rows=config.rows + config.in_lanes)  # a row to spare
+    die, count, code = (
+        wild_die(config, rng),
+        int(rng.integers(1, config.rows)),
+        int(rng.integers(1 << config.input_bits)),
+    )
+    x = activations(config, rng)
+    x[:, config.rows - count :] = code
+    streamed = one_round(config)
+    fixed = changed(streamed, row_count=config.rows - count, bias_rows=count, bias_code=code)
+    got = run(config, die, chain_of(config, fixed), x[:, : config.rows - count])
+    assert np.array_equal(got, run(config, die, chain_of(config, streamed), x))
+
+
+@FEW
+@given(configs(), seeds)
+def test_residual_codes_enter_as_their_products_do_as_partial_sums(config: Config, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = replace(config, psum_bits=24)
+    die, x, top = wild_die(config, rng), activations(config, rng), 1 << config.input_bits
+    codes, mult = rng.integers(-top, top, (len(x), config.cols)), rng.integers(-(2**15), 2**15, config.cols)
+    rnd = one_round(config)
+    added = chain_of(config, changed(rnd, residual=True), residual_mult=mult.astype(np.int32))
+    got = run(config, die, added, x, residuals=codes)
+    begun = chain_of(config, changed(rnd, start=Start.PSUM))
+    assert np.array_equal(got, run(config, die, begun, x, psums=codes * mult))
+
+
+@FEW
+@given(configs(), seeds)
+def test_where_nothing_is_lost_slices_may_come_together_before_or_after_the_adc(config: Config, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shared = {"slice_accumulation": "analog", "step": "calibrated", "adc_bits": 12, "frac_bits": 8, "psum_bits": 24}
+    config = replace(config, **({"input_bits": 2, "dac_bits": 1, "max_rounds": 2} | shared))
+    assume(config.held_max <= config.code_max)
+    x = activations(config, rng) - 2 * int(rng.integers(2))
+    rnd, weights = one_round(config, signed=bool((x < 0).any())), random_weights(config, rng, config.rows, config.cols)
+    assert np.array_equal(run(config, programmed(config, weights), chain_of(config, rnd), x), x @ weights)
 
 
 # Order and place on any die //
@@ -242,7 +299,7 @@ def test_what_a_chain_does_not_use_changes_nothing(config: Config, seed: int) ->
     flow = stimulus(config, chain, rng, vectors=2)
     rows, cols = np.zeros(config.rows, dtype=bool), np.zeros(config.cols, dtype=bool)
     for rnd in chain.rounds:
-        rows[rnd.row_base : rnd.row_base + rnd.row_count] = True
+        rows[rnd.row_base : rnd.row_base + rnd.driven_rows] = True
         cols[rnd.col_base : rnd.col_base + rnd.col_count] = True
     other = wild_die(config, rng)
     lines = np.repeat(cols, config.bit_lines // config.cols)
@@ -252,7 +309,12 @@ def test_what_a_chain_does_not_use_changes_nothing(config: Config, seed: int) ->
     strength = np.where(rows[:, None] & lines, die.strength, other.strength)
     threshold = np.where(adcs[:, None] & trials, die.threshold, ~other.threshold)
     width = max(rnd.col_count for rnd in chain.rounds)
-    tables = {name: np.where(np.arange(config.cols) < width, getattr(chain, name), 7) for name in ("mult", "add")}
+    tables = {
+        name: np.where(np.arange(config.cols) < width, getattr(chain, name), 7)
+        for name in ("mult", "add", "residual_mult")
+    }
     mixed = changed(die, strength=strength, drive=drive, threshold=threshold)
-    wanted = run(config, die, chain, *flow.inputs, psums=flow.psums)
-    assert np.array_equal(run(config, mixed, changed(chain, **tables), *flow.inputs, psums=flow.psums), wanted)
+    wanted = run(config, die, chain, *flow.inputs, psums=flow.psums, residuals=flow.residuals)
+    assert np.array_equal(
+        run(config, mixed, changed(chain, **tables), *flow.inputs, psums=flow.psums, residuals=flow.residuals), wanted
+    )

@@ -2,6 +2,7 @@
 """Chains are packed into words without loss, refused when the macro cannot run them, and walked in one order."""
 
 from dataclasses import replace as changed
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from twinor.config import DIGITAL, Config
 from twinor.errors import PlacementError
 from twinor.rounds import (
     ROUND_STRIDE,
+    STEP_WORD,
     TABLE_ADDR,
     Chain,
     End,
     Pass,
     Start,
     check_streams,
+    converts,
     pack,
     passes,
     step_code,
@@ -26,13 +29,14 @@ from twinor.rounds import (
     validate,
 )
 
-from tb.common.configs import NOR40, SLICED, TINY
+from tb.common.configs import NOR40, SHARED, SHARED_OFFSET, SLICED, TINY
 
 pytestmark = pytest.mark.fast
 
 
 def same(a: Chain, b: Chain) -> bool:
-    tables = np.array_equal(a.mult, b.mult) and np.array_equal(a.add, b.add)
+    names = ("mult", "add", "residual_table")
+    tables = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
     return tables and (a.macro, a.rounds) == (b.macro, b.rounds)
 
 
@@ -85,11 +89,20 @@ def test_words_by_hand() -> None:
     mult, add = np.array([1, -1, 0, 7], dtype=np.int32), np.array([-2, 5, 0, -(2**31)], dtype=np.int32)
     memory = {int(a): int(d) for a, d in pack(SLICED, chain_of(SLICED, first, second, mult=mult, add=add))}
     table = [memory[TABLE_ADDR + k] for k in range(8)]
-    assert table == [1, 0xFFFFFFFE, 0xFFFFFFFF, 5, 0, 0, 7, 0x80000000]
+    assert table == [1, 0xFFFFFFFE, 0xFFFF, 5, 0, 0, 7, 0x80000000]
     #               rows 6 from 2, 1 column at position 1; plan 2, PSUM, HOLD, shift 1; steps 1, 2, 3, 4
-    assert [memory[k] for k in range(6)] == [0x0006_0002, 0x0001_0001, 0x0001_0202, 0, 0, 0x04_01_02_00]
+    assert [memory[k] for k in range(7)] == [0x0006_0002, 0x0001_0001, 0x0001_0202, 0, 0, 0, 0x04_01_02_00]
     #                                        plan 1, LAST, REQUANT, last, shift 31; lo -3, hi 15; steps 4, 1
-    assert [memory[32 + k] for k in range(6)][2:] == [0x001F_1901, 0xFFFFFFFD, 15, 0x0004]
+    assert [memory[32 + k] for k in range(7)][2:] == [0x001F_1901, 0xFFFFFFFD, 15, 0, 0x0004]
+
+
+def test_words_of_signs_residuals_and_bias_rows_by_hand() -> None:
+    rnd = one_round(TINY, row_count=5, signed=True, residual=True, bias_rows=3, bias_code=2, start=Start.PSUM)
+    residual, mult = np.array([-2, 3, 0, 0], dtype=np.int32), np.array([-1, 4, 0, 0], dtype=np.int32)
+    memory = {int(a): int(d) for a, d in pack(TINY, chain_of(TINY, rnd, mult=mult, residual_mult=residual))}
+    assert [memory[TABLE_ADDR + k] for k in (0, 2, 4)] == [0xFFFE_FFFF, 0x0003_0004, 0]
+    #                                    plan 2, PSUM, RAW, last, signed, residual, shift 1; bias rows 3, code 2
+    assert (memory[2], memory[5]) == (0x0001_7602, 0x0002_0003)
 
 
 def test_every_step_has_a_code_of_its_own() -> None:
@@ -105,7 +118,7 @@ def test_the_largest_macro_fits_the_fields_of_a_word() -> None:
     assert TABLE_ADDR + 2 * limit["cols"] <= 1 << 16
     assert limit["max_rounds"] * ROUND_STRIDE <= TABLE_ADDR
     most_slices = limit["input_bits"] * limit["weight_bits"]
-    assert limit["input_bits"] < 1 << 8 and 5 + -(-most_slices // 4) <= ROUND_STRIDE
+    assert limit["input_bits"] < 1 << 8 and STEP_WORD + -(-most_slices // 4) <= ROUND_STRIDE
 
 
 # What a macro cannot run //
@@ -135,8 +148,12 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"shift": 0}, "shift = 0 is not allowed: expected 1 .. 31"),
     ({"shift": 32}, "shift = 32 is not allowed: expected 1 .. 31"),
     ({"lo": 1, "hi": 0}, "lo, hi = (1, 0) is not allowed"),
-    ({"hi": 1 << 10}, "expected lo <= hi in 11 signed bits"),
-    ({"lo": -(1 << 10) - 1}, "expected lo <= hi in 11 signed bits"),
+    ({"hi": 1 << 18}, "expected lo <= hi in 19 signed bits"),
+    ({"lo": -(1 << 18) - 1}, "expected lo <= hi in 19 signed bits"),
+    ({"row_count": 6, "bias_rows": 3}, "bias_rows = 3 is not allowed: expected 0 .. 2"),
+    ({"bias_rows": -1}, "bias_rows = -1 is not allowed"),
+    ({"bias_code": 4}, "bias_code = 4 is not allowed: expected 0 .. 3"),
+    ({"start": Start.LAST, "residual": True}, "no residual codes in a round that starts from the last one"),
 ]
 
 
@@ -149,8 +166,8 @@ def test_a_bad_field_is_named_with_its_round_and_what_is_allowed(changes: dict[s
 
 
 def test_the_limits_themselves_are_allowed() -> None:
-    widest = one_round(TINY, lo=-(1 << 10), hi=(1 << 10) - 1, shift=31, steps=((2,), (2,)))
-    corner = one_round(TINY, row_base=6, row_count=2, col_base=2, col_count=2)
+    widest = one_round(TINY, lo=-(1 << 18), hi=(1 << 18) - 1, shift=31, steps=((2,), (2,)))
+    corner = one_round(TINY, row_base=6, row_count=1, bias_rows=1, bias_code=3, col_base=2, col_count=2)
     mult = np.array([-(2**15), 2**15 - 1, 0, 0], dtype=np.int32)
     add = np.array([-(2**31), 2**31 - 1, 0, 0], dtype=np.int32)
     validate(TINY, chain_of(TINY, widest, corner, one_round(TINY), one_round(TINY), mult=mult, add=add))
@@ -177,12 +194,16 @@ def test_accumulators_have_a_beginning_and_an_end() -> None:
         ("mult", 16, np.array([2**15, 0, 0, 0])),
         ("mult", 16, np.array([0, 0, -(2**15) - 1, 0])),
         ("mult", 16, np.zeros(3, dtype=np.int32)),
+        ("residual_mult", 16, np.array([2**15, 0, 0, 0])),
+        ("residual_mult", 16, np.array([0, 0, -(2**15) - 1, 0])),
         ("add", 32, np.array([0, 2**31, 0, 0])),
         ("add", 32, np.zeros((4, 1), dtype=np.int32)),
     ],
 )
 def test_the_column_table_must_fit(name: str, bits: int, table: Ints) -> None:
-    with pytest.raises(PlacementError, match=f"column table {name}: expected 4 signed {bits}-bit integers"):
+    with pytest.raises(
+        PlacementError, match=f"column table {name.removesuffix('_mult')}: expected 4 signed {bits}-bit integers"
+    ):
         validate(TINY, chain_of(TINY, one_round(TINY), **{name: table}))
 
 
@@ -194,7 +215,7 @@ def test_streams_of_the_right_shape_and_range_pass(config: Config, seed: int, ve
     rng = np.random.default_rng(seed)
     chain = random_chain(config, rng, macros=2)
     flow = stimulus(config, chain, rng, vectors=vectors)
-    check_streams(config, chain, flow.inputs, flow.psums, macros=2)
+    check_streams(config, chain, *flow.streams, macros=2)
 
 
 ONES = np.ones((2, 8), dtype=np.int64)
@@ -222,6 +243,48 @@ def test_streams_that_do_not_fit_are_refused(name: str) -> None:
     chain = chain_of(TINY, one_round(TINY), one_round(TINY, start=Start.PSUM))
     with pytest.raises(ValueError, match=said):
         check_streams(TINY, chain, inputs, psums, macros=1)
+
+
+RESIDUALS: dict[str, tuple[Ints | None, str]] = {
+    "none": (None, r"residual codes None: expected \(2, 4\)"),
+    "too few": (ONES[:, :3], "residual codes"),
+    "too large": (4 * ONES[:, :4], r"residual codes 4 \.\. 4: expected -4 \.\. 3"),
+    "too small": (-5 * ONES[:, :4], "residual codes -5"),
+}
+
+
+@pytest.mark.parametrize("name", RESIDUALS)
+def test_residual_codes_that_do_not_fit_are_refused(name: str) -> None:
+    residuals, said = RESIDUALS[name]
+    chain = chain_of(TINY, one_round(TINY, residual=True))
+    check_streams(TINY, chain, [ONES], None, ONES[:, :4] - 5, macros=1)
+    with pytest.raises(ValueError, match=said):
+        check_streams(TINY, chain, [ONES], None, residuals, macros=1)
+
+
+@pytest.mark.parametrize(("value", "good"), [(-3, False), (-2, True), (1, True), (2, False)])
+def test_signed_activations_have_their_own_range(value: int, good: bool) -> None:
+    chain = chain_of(TINY, one_round(TINY, signed=True))
+    if good:
+        check_streams(TINY, chain, [value * ONES], None, macros=1)
+        return
+    with pytest.raises(ValueError, match=rf"activations {value} \.\. {value}: expected -2 \.\. 1"):
+        check_streams(TINY, chain, [value * ONES], None, macros=1)
+
+
+def test_one_conversion_for_all_slices_has_one_step() -> None:
+    validate(SHARED, chain_of(SHARED, one_round(SHARED, steps=((2,), (2,)))))
+    with pytest.raises(PlacementError, match="the same steps for every input slice, which one conversion serves"):
+        validate(SHARED, chain_of(SHARED, one_round(SHARED, steps=((2,), (1,)))))
+
+
+def test_passes_take_signs_outside_and_shared_slices_inside() -> None:
+    signed = passes(SLICED, one_round(SLICED, row_count=3, signed=True))
+    assert [(p.phase, p.x_slice, p.w_slice) for p in signed] == list(product((0, 1), (0, 1), (0, 1)))
+    shared = one_round(SHARED_OFFSET, row_count=3)
+    order = passes(SHARED_OFFSET, shared)
+    assert [(p.w_slice, p.x_slice) for p in order] == list(product((0, 1), (0, 1)))
+    assert [converts(SHARED_OFFSET, shared, p) for p in order] == [False, True, False, True]
 
 
 def test_partial_sums_that_no_round_takes_are_refused() -> None:

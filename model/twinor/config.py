@@ -12,46 +12,34 @@ from typing import Any
 import yaml
 
 from twinor.errors import ConfigError
+from twinor.limits import (
+    ACCUMULATIONS,
+    ADD_BITS,
+    ANALOG,
+    DIGITAL,
+    ENCODINGS,
+    MULT_BITS,
+    SHIFT_MAX,
+    allowed_text,
+    check_value,
+    contradictions,
+)
 
-__all__ = ["ACCUMULATIONS", "ADD_BITS", "ENCODINGS", "MULT_BITS", "PRESETS", "SHIFT_MAX", "Config", "load"]
+__all__ = [
+    "ACCUMULATIONS",
+    "ADD_BITS",
+    "ANALOG",
+    "DIGITAL",
+    "ENCODINGS",
+    "MULT_BITS",
+    "PRESETS",
+    "SHIFT_MAX",
+    "Config",
+    "load",
+    "replace",
+]
 
 PRESETS = Path(__file__).parent / "presets"
-
-ENCODINGS = ("differential", "offset", "twos_complement")
-"""Weight encodings in the order of the Verilog parameter WEIGHT_ENCODING."""
-
-ACCUMULATIONS = ("digital", "analog")
-"""Where input slices come together, in the order of the Verilog parameter SLICE_ACCUMULATION."""
-
-MULT_BITS, ADD_BITS, SHIFT_MAX = 16, 32, 31
-"""Requantization operands of every macro: signed multiplier (of residual codes too), signed addend, largest shift."""
-
-DIGITAL = {
-    "rows": (1, 4096),
-    "cols": (1, 1024),
-    "active_rows": (1, 4096),
-    "cols_per_adc": (1, 64),
-    "weight_encoding": ENCODINGS,
-    "weight_bits": (1, 8),
-    "cell_bits": (1, 8),
-    "input_bits": (1, 8),
-    "dac_bits": (1, 4),
-    "slice_accumulation": ACCUMULATIONS,
-    "bias_rows": (0, 64),
-    "adc_bits": (2, 12),
-    "wl_cycles": (1, 255),
-    "settle_cycles": (1, 255),
-    "in_lanes": (1, 64),
-    "max_rounds": (1, 256),
-    "psum_bits": (8, 31),
-}
-ANALOG = {
-    "step": ("calibrated", "unit"),
-    "frac_bits": (6, 10),
-    "cell_sigma": (0.0, 0.5),
-    "capacitor_sigma": (0.0, 0.2),
-    "comparator_sigma": (0.0, 8.0),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +107,8 @@ class Config:
     def __post_init__(self) -> None:
         """Check every value, then what values say together."""
         for key, allowed in (DIGITAL | ANALOG).items():
-            _check_value(self.name, key, getattr(self, key), allowed)
-        for broken, message in _contradictions(self):
+            check_value(self.name, key, getattr(self, key), allowed)
+        for broken, message in contradictions(self):
             if broken:
                 raise ConfigError(f"preset {self.name}: {message}")
 
@@ -262,6 +250,11 @@ class Config:
         return -(-(self.column_max.bit_length() + 2 * self.frac_bits + 1) // 8) * 8
 
     @property
+    def hold_bits(self) -> int:
+        """Bits of a held column quantity in the behavioural ADC front end, signed: of one input slice or of all."""
+        return self.current_bits + 1 + (self.x_slices * self.dac_bits if self.analog_slices else 0)
+
+    @property
     def conversion_cycles(self) -> int:
         """Cycles of one conversion: one sample cycle and `adc_bits` trials."""
         return self.adc_bits + 1
@@ -344,59 +337,8 @@ def _check_keys(file: str, prefix: str, got: dict[Any, Any], allowed: set[str]) 
             expected = ", ".join(sorted(allowed))
             raise ConfigError(f"{file}: unknown key {prefix}{key} = {got[key]!r}: expected {expected}")
     for key in sorted(allowed - set(got)):
-        allowed_text = _allowed_text((DIGITAL | ANALOG)[key]) if prefix else "a value"
-        raise ConfigError(f"{file}: missing key {prefix}{key}: expected {allowed_text}")
-
-
-def _check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if isinstance(allowed[0], str):
-        good = value in allowed
-    else:
-        number = int if isinstance(allowed[0], int) else (int, float)
-        good = isinstance(value, number) and not isinstance(value, bool) and allowed[0] <= value <= allowed[1]
-    if not good:
-        raise ConfigError(f"preset {name}: {key} = {value!r} is not allowed: expected {_allowed_text(allowed)}")
-
-
-def _allowed_text(allowed: tuple[Any, ...]) -> str:
-    if isinstance(allowed[0], str):
-        return "one of " + ", ".join(allowed)
-    kind = "an integer" if isinstance(allowed[0], int) else "a number"
-    return f"{kind} {allowed[0]} .. {allowed[1]}"
-
-
-def _contradictions(c: Config) -> list[tuple[bool, str]]:
-    return [
-        (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
-        (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
-        (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
-        (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
-        (
-            c.cell_bits > c.stored_bits,
-            f"cell_bits = {c.cell_bits} exceeds the {c.stored_bits} bits that a weight stores",
-        ),
-        (
-            c.weight_encoding == "twos_complement" and c.cell_bits != 1,
-            f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
-        ),
-        (
-            c.analog_slices and c.x_slices == 1,
-            "slice_accumulation = analog needs input slices to accumulate: dac_bits is not below input_bits",
-        ),
-        (
-            c.bias_rows >= c.rows,
-            f"bias_rows = {c.bias_rows} leaves no word line of rows = {c.rows} for activations",
-        ),
-        (
-            c.step == "unit" and c.held_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
-            f"step = unit needs an ADC that holds a full column: {c.held_max} array units against code {c.code_max}",
-        ),
-        (
-            c.adc_bits + 2 * c.frac_bits > 28,
-            f"adc_bits = {c.adc_bits} and frac_bits = {c.frac_bits}: thresholds need adc_bits + 2 * frac_bits <= 28",
-        ),
-        (c.acc_bits > 32, f"accumulators would need {c.acc_bits} bits, more than the 32 of a round word"),
-    ]
+        expected = allowed_text((DIGITAL | ANALOG)[key]) if prefix else "a value"
+        raise ConfigError(f"{file}: missing key {prefix}{key}: expected {expected}")
 
 
 def replace(config: Config, **changes: Any) -> Config:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ROUND_STRIDE",
+    "STEP_WORD",
     "TABLE_ADDR",
     "Chain",
     "End",
@@ -229,63 +230,51 @@ def _check_range(name: str, values: NDArray[np.integer], low: int, past: int) ->
         raise ValueError(f"{name} {values.min()} .. {values.max()}: expected {low} .. {past - 1}")
 
 
-def _rules(config: Config, rnd: Round) -> list[tuple[str, object, bool, str]]:
-    c, limit = config, 1 << (config.acc_bits - 1)
-    steps = [s for row in rnd.steps for s in row]
-    plan = 1 <= len(rnd.steps) <= c.x_slices and all(len(row) == c.w_slices for row in rnd.steps)
+Rule = tuple[str, object, bool, str]
+"""Field, value, whether it is good, what is allowed."""
+
+
+def _rules(config: Config, rnd: Round) -> list[Rule]:
+    return [*_row_rules(config, rnd), *_column_rules(config, rnd), *_step_rules(config, rnd), *_end_rules(config, rnd)]
+
+
+def _row_rules(c: Config, rnd: Round) -> list[Rule]:
+    below = c.rows - rnd.row_base
+    bases, bias = range(0, c.rows, c.in_lanes), below - rnd.row_count
     return [
-        (
-            "row_base",
-            rnd.row_base,
-            rnd.row_base in range(0, c.rows, c.in_lanes),
-            f"multiples of {c.in_lanes} below {c.rows}",
-        ),
-        (
-            "row_count",
-            rnd.row_count,
-            1 <= rnd.row_count <= c.rows - rnd.row_base,
-            f"1 .. {c.rows - rnd.row_base}",
-        ),
-        (
-            "bias_rows",
-            rnd.bias_rows,
-            0 <= rnd.bias_rows <= c.rows - rnd.row_base - rnd.row_count,
-            f"0 .. {c.rows - rnd.row_base - rnd.row_count}",
-        ),
+        ("row_base", rnd.row_base, rnd.row_base in bases, f"multiples of {c.in_lanes} below {c.rows}"),
+        ("row_count", rnd.row_count, 1 <= rnd.row_count <= below, f"1 .. {below}"),
+        ("bias_rows", rnd.bias_rows, 0 <= rnd.bias_rows <= bias, f"0 .. {bias}"),
         ("bias_code", rnd.bias_code, 0 <= rnd.bias_code >> c.input_bits < 1, f"0 .. {(1 << c.input_bits) - 1}"),
-        (
-            "col_base",
-            rnd.col_base,
-            rnd.col_base in range(0, c.cols, c.n_adcs),
-            f"multiples of {c.n_adcs} below {c.cols}",
-        ),
-        (
-            "col_count",
-            rnd.col_count,
-            1 <= rnd.col_count <= c.cols - rnd.col_base,
-            f"1 .. {c.cols - rnd.col_base}",
-        ),
+    ]
+
+
+def _column_rules(c: Config, rnd: Round) -> list[Rule]:
+    beside, bases = c.cols - rnd.col_base, range(0, c.cols, c.n_adcs)
+    return [
+        ("col_base", rnd.col_base, rnd.col_base in bases, f"multiples of {c.n_adcs} below {c.cols}"),
+        ("col_count", rnd.col_count, 1 <= rnd.col_count <= beside, f"1 .. {beside}"),
+    ]
+
+
+def _step_rules(c: Config, rnd: Round) -> list[Rule]:
+    plan = 1 <= len(rnd.steps) <= c.x_slices and all(len(row) == c.w_slices for row in rnd.steps)
+    settable = all(step in c.steps for row in rnd.steps for step in row)
+    one = not c.analog_slices or len(set(rnd.steps)) <= 1
+    return [
         ("steps", rnd.steps, plan, f"1 .. {c.x_slices} input slices of {c.w_slices} weight slices"),
-        ("steps", rnd.steps, all(s in c.steps for s in steps), f"values of {c.steps}"),
-        (
-            "steps",
-            rnd.steps,
-            not c.analog_slices or len(set(rnd.steps)) <= 1,
-            "the same steps for every input slice, which one conversion serves",
-        ),
-        (
-            "residual",
-            rnd.residual,
-            not rnd.residual or rnd.start is not Start.LAST,
-            "no round that starts from the last one",
-        ),
+        ("steps", rnd.steps, settable, f"values of {c.steps}"),
+        ("steps", rnd.steps, one, "the same steps for every input slice, which one conversion serves"),
+    ]
+
+
+def _end_rules(c: Config, rnd: Round) -> list[Rule]:
+    limit = 1 << (c.acc_bits - 1)
+    ordered, fresh = -limit <= rnd.lo <= rnd.hi < limit, not rnd.residual or rnd.start is not Start.LAST
+    return [
+        ("residual", rnd.residual, fresh, "no residual codes in a round that starts from the last one"),
         ("shift", rnd.shift, 1 <= rnd.shift <= SHIFT_MAX, f"1 .. {SHIFT_MAX}"),
-        (
-            "lo, hi",
-            (rnd.lo, rnd.hi),
-            -limit <= rnd.lo <= rnd.hi < limit,
-            f"lo <= hi in {c.acc_bits} signed bits",
-        ),
+        ("lo, hi", (rnd.lo, rnd.hi), ordered, f"lo <= hi in {c.acc_bits} signed bits"),
     ]
 
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 
 from twinor.config import Config, load, replace
 
-__all__ = ["EXACT", "NOR40", "OFFSET", "RAGGED", "RAGGED_OFFSET", "SHARED", "SHARED_OFFSET", "SLICED", "TINY", "TWOS", "ids"]
+__all__ = [
+    "EXACT",
+    "NOR40",
+    "OFFSET",
+    "RAGGED",
+    "RAGGED_OFFSET",
+    "SHARED",
+    "SHARED_OFFSET",
+    "SLICED",
+    "TINY",
+    "TWOS",
+    "ids",
+]
 
 TINY = load("tiny")
 """Small enough to exhaust."""

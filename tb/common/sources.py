@@ -56,5 +56,5 @@ def declared_parameters(block: str, rtl: Path = RTL) -> list[str]:
 
 def expected_parameters(config: Config, names: list[str]) -> dict[str, int]:
     """What the configuration says about declared parameters; a name that it does not know is an error."""
-    known = config.parameters() | {"Q_BITS": config.current_bits + 1}
+    known = config.parameters() | {"Q_BITS": config.current_bits + 1, "HOLD_BITS": config.hold_bits}
     return {name: known[name] for name in names}

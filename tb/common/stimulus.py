@@ -115,9 +115,7 @@ def random_vectors(config: Config, chain: Chain, rng: np.random.Generator, *, co
         True
     """
     top, limit, code = 1 << config.input_bits, 1 << (config.psum_bits - 1), 1 << config.input_bits
-    inputs = [
-        rng.integers(0, top, (count, rnd.row_count)) - (top >> 1 if rnd.signed else 0) for rnd in chain.rounds
-    ]
+    inputs = [rng.integers(0, top, (count, rnd.row_count)) - (top >> 1 if rnd.signed else 0) for rnd in chain.rounds]
     starting = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
     adding = sum(rnd.col_count for rnd in chain.rounds if rnd.residual)
     return Vectors(

@@ -108,14 +108,13 @@ def _run_round(
     seams: list[tuple[NDArray[np.integer], ...]] = []
     clipped = 0
     held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
-    code, trial = np.zeros(acc.shape, dtype=np.int16), np.zeros((*acc.shape, config.adc_bits), dtype=np.uint16)
     for p in order:
         wl = wl_dac.word_lines(config, rnd, x, p)
         q, thresholds = _columns(config, die, chain.macro, rnd, wl, p)
         held = adc_frontend.share(config, held, q, x_slice=p.x_slice)
         wl_sum = adc_frontend.share(config, wl_sum, wl_dac.word_line_sum(wl), x_slice=p.x_slice)
         if not converts(config, rnd, p):
-            seams.append((wl, np.zeros_like(trial), np.zeros_like(code), np.zeros_like(acc)))
+            seams.append((wl, *_no_conversion(config, acc)))
             continue
         step = rnd.steps[p.x_slice][p.w_slice]
         code, trial = sar_adc.convert(config, held, thresholds, step=step)
@@ -138,6 +137,12 @@ def _run_round(
         clipped=clipped,
         converted=sum(converts(config, rnd, p) for p in order),
     )
+
+
+def _no_conversion(config: Config, acc: NDArray[np.int64]) -> tuple[NDArray[np.integer], ...]:
+    """Trials, codes and partial sums of a pass that is only shared."""
+    trials = np.zeros((*acc.shape, config.adc_bits), dtype=np.uint16)
+    return trials, np.zeros(acc.shape, dtype=np.int16), np.zeros_like(acc)
 
 
 def _columns(

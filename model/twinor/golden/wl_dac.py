@@ -29,9 +29,10 @@ def magnitudes(rnd: Round, x: NDArray[np.integer], *, phase: int) -> NDArray[np.
 
     Example:
         >>> from twinor.rounds import Round
-        >>> rnd = Round(row_base=0, row_count=2, col_base=0, col_count=1, steps=((1,),), signed=True, bias_rows=1, bias_code=3)
-        >>> magnitudes(rnd, np.array([[2, -1]]), phase=0).tolist(), magnitudes(rnd, np.array([[2, -1]]), phase=1).tolist()
-        ([[2, 0, 3]], [[0, 1, 0]])
+        >>> bias = {"signed": True, "bias_rows": 1, "bias_code": 3}
+        >>> rnd = Round(row_base=0, row_count=2, col_base=0, col_count=1, steps=((1,),), **bias)
+        >>> [magnitudes(rnd, np.array([[2, -1]]), phase=s).tolist() for s in (0, 1)]
+        [[[2, 0, 3]], [[0, 1, 0]]]
     """
     driven: NDArray[np.int64] = np.maximum(-x.astype(np.int64) if phase else x.astype(np.int64), 0)
     return np.pad(driven, ((0, 0), (0, rnd.bias_rows)), constant_values=0 if phase else rnd.bias_code)

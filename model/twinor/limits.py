@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keys of a preset, what each one allows, and which values contradict each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twinor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from twinor.config import Config
+
+__all__ = [
+    "ACCUMULATIONS",
+    "ADD_BITS",
+    "ANALOG",
+    "DIGITAL",
+    "ENCODINGS",
+    "MULT_BITS",
+    "SHIFT_MAX",
+    "allowed_text",
+    "check_value",
+    "contradictions",
+]
+
+ENCODINGS = ("differential", "offset", "twos_complement")
+"""Weight encodings in the order of the Verilog parameter WEIGHT_ENCODING."""
+
+ACCUMULATIONS = ("digital", "analog")
+"""Where input slices come together, in the order of the Verilog parameter SLICE_ACCUMULATION."""
+
+MULT_BITS, ADD_BITS, SHIFT_MAX = 16, 32, 31
+"""Requantization operands of every macro: signed multiplier (of residual codes too), signed addend, largest shift."""
+
+DIGITAL = {
+    "rows": (1, 4096),
+    "cols": (1, 1024),
+    "active_rows": (1, 4096),
+    "cols_per_adc": (1, 64),
+    "weight_encoding": ENCODINGS,
+    "weight_bits": (1, 8),
+    "cell_bits": (1, 8),
+    "input_bits": (1, 8),
+    "dac_bits": (1, 4),
+    "slice_accumulation": ACCUMULATIONS,
+    "bias_rows": (0, 64),
+    "adc_bits": (2, 12),
+    "wl_cycles": (1, 255),
+    "settle_cycles": (1, 255),
+    "in_lanes": (1, 64),
+    "max_rounds": (1, 256),
+    "psum_bits": (8, 31),
+}
+ANALOG = {
+    "step": ("calibrated", "unit"),
+    "frac_bits": (6, 10),
+    "cell_sigma": (0.0, 0.5),
+    "capacitor_sigma": (0.0, 0.2),
+    "comparator_sigma": (0.0, 8.0),
+}
+
+
+def check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    """Refuse a value that its key does not allow.
+
+    Raises:
+        ConfigError: names preset, key, value and what is allowed.
+    """
+    if isinstance(allowed[0], str):
+        good = value in allowed
+    else:
+        number = int if isinstance(allowed[0], int) else (int, float)
+        good = isinstance(value, number) and not isinstance(value, bool) and allowed[0] <= value <= allowed[1]
+    if not good:
+        raise ConfigError(f"preset {name}: {key} = {value!r} is not allowed: expected {allowed_text(allowed)}")
+
+
+def allowed_text(allowed: tuple[Any, ...]) -> str:
+    """What a key allows, in words.
+
+    Example:
+        >>> allowed_text(DIGITAL["adc_bits"])
+        'an integer 2 .. 12'
+    """
+    if isinstance(allowed[0], str):
+        return "one of " + ", ".join(allowed)
+    kind = "an integer" if isinstance(allowed[0], int) else "a number"
+    return f"{kind} {allowed[0]} .. {allowed[1]}"
+
+
+def contradictions(c: Config) -> list[tuple[bool, str]]:
+    """What values say together: whether each rule is broken, and the sentence for it."""
+    return [
+        (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
+        (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
+        (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
+        (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
+        (
+            c.cell_bits > c.stored_bits,
+            f"cell_bits = {c.cell_bits} exceeds the {c.stored_bits} bits that a weight stores",
+        ),
+        (
+            c.weight_encoding == "twos_complement" and c.cell_bits != 1,
+            f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
+        ),
+        (
+            c.analog_slices and c.x_slices == 1,
+            "slice_accumulation = analog needs input slices to accumulate: dac_bits is not below input_bits",
+        ),
+        (
+            c.bias_rows >= c.rows,
+            f"bias_rows = {c.bias_rows} leaves no word line of rows = {c.rows} for activations",
+        ),
+        (
+            c.step == "unit" and c.held_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
+            f"step = unit needs an ADC that holds a full column: {c.held_max} array units against code {c.code_max}",
+        ),
+        (
+            c.adc_bits + 2 * c.frac_bits > 28,
+            f"adc_bits = {c.adc_bits} and frac_bits = {c.frac_bits}: thresholds need adc_bits + 2 * frac_bits <= 28",
+        ),
+        (c.acc_bits > 32, f"accumulators would need {c.acc_bits} bits, more than the 32 of a round word"),
+    ]
