@@ -32,12 +32,15 @@ def bench_of(module: str) -> str:
 
 
 def sources_of(block: str, rtl: Path) -> list[Path]:
-    """The Verilog files that a bench compiles."""
+    """The Verilog files that a bench compiles: the block's own first, then those of the blocks inside."""
     if block == "cim_macro":
         names = (rtl / "rtl.f").read_text(encoding="utf-8").split()
         return [rtl / Path(name).relative_to("rtl") for name in names] + sorted((rtl / "sim").glob("*.v"))
     leaf = rtl / f"{block}.v"
-    return [leaf if leaf.is_file() else rtl / "sim" / f"{block}.v"]
+    if not leaf.is_file():
+        return [rtl / "sim" / f"{block}.v"]
+    inside = re.findall(r"^  (\w+) #\(", leaf.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [leaf, *(rtl / f"{name}.v" for name in dict.fromkeys(inside))]
 
 
 def needs_die(block: str) -> bool:
@@ -56,5 +59,7 @@ def declared_parameters(block: str, rtl: Path = RTL) -> list[str]:
 
 def expected_parameters(config: Config, names: list[str]) -> dict[str, int]:
     """What the configuration says about declared parameters; a name that it does not know is an error."""
-    known = config.parameters() | {"Q_BITS": config.current_bits + 1}
+    weighed = config.x_slices * config.dac_bits if config.analog_slices else 0
+    q_bits = config.current_bits + 1
+    known = config.parameters() | {"Q_BITS": q_bits, "HOLD_BITS": q_bits + weighed}
     return {name: known[name] for name in names}
