@@ -74,6 +74,7 @@ class Residual(bench.Bench):
         dut.want_i.value, dut.col_i.value, dut.lanes_i.value = 1, position.col, count
         columns = slice(position.col, position.col + count)
         self.check.expect(residual.products(position.codes, self.mult[columns]).tolist())
+        await bench.settle()
         while (have := self.source.sent - late) < count:
             assert not self.read("full_o"), f"full_o with {have} of {count} codes at {bench.now()}"
             assert await self.cycle("ready_o"), f"ready_o is low with {have} of {count} codes at {bench.now()}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from twinor.config import Config, replace
 
-from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
+from tb.common.configs import OFFSET, RAGGED, SHARED, SHARED_OFFSET, SLICED, TINY, TWOS
 from tb.formal.engine import FOLDER
 
 __all__ = ["MICRO", "PROOFS", "Proof"]
@@ -79,7 +79,7 @@ PROOFS = (
     Proof(
         "shift_add",
         ("shift_add.v",),
-        (*ENCODINGS[:-1], replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
+        (*ENCODINGS[:-1], SHARED_OFFSET, replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
         reach=10,
         show=(
             *("rst_ni", "code_valid_i", "accept", "ours", "first_i", "keep_i", "psum_i", "pass_i", "round", "code"),
@@ -101,6 +101,13 @@ PROOFS = (
         apart=(("sum_ready_i", "sum_valid_o"), ("psum_valid_i", "psum_ready_o"), ("code_valid_i", "code_ready_o")),
     ),
     Proof(
+        "streams_residual",
+        ("residual.v",),
+        ENCODINGS,
+        show=("rst_ni", "want_i", "valid_i", "ready_o", "lanes_i", "in_q", "full_o", "take_i"),
+        apart=(("valid_i", "ready_o"), ("valid_i", "full_o"), ("take_i", "full_o"), ("take_i", "ready_o")),
+    ),
+    Proof(
         "streams_requantize",
         ("requantize.v",),
         ENCODINGS,
@@ -109,7 +116,10 @@ PROOFS = (
     ),
     Proof(
         "streams_cim_macro",
-        ("cim_macro.v", "macro_ctrl.v", "wl_dac.v", "sar_adc.v", "shift_add.v", "requantize.v"),
+        (
+            *("cim_macro.v", "macro_ctrl.v", "round_check.v", "wl_dac.v", "sar_adc.v"),
+            *("residual.v", "shift_add.v", "requantize.v"),
+        ),
         (MICRO, *ENCODINGS),
         reach=12,
         show=(
@@ -121,12 +131,13 @@ PROOFS = (
             ("round_valid_i", "round_ready_o"),
             ("in_valid_i", "in_ready_o"),
             ("psum_valid_i", "psum_ready_o"),
+            ("res_valid_i", "res_ready_o"),
         ),
     ),
     Proof(
         "macro_ctrl",
-        ("macro_ctrl.v",),
-        (MICRO, *(replace(c, name=f"{c.name}_2r", max_rounds=2) for c in ENCODINGS)),
+        ("macro_ctrl.v", "round_check.v"),
+        (MICRO, *(replace(c, name=f"{c.name}_2r", max_rounds=2) for c in (*ENCODINGS, SHARED))),
         reach=24,
         show=(
             *("rst_ni", "load", "loading_q", "loaded_q", "busy", "waited", "x", "w", "left", "hold", "convert_busy"),
