@@ -63,6 +63,7 @@ class Proof:
 TWO_BITS = replace(TINY, name="tiny_2bit", adc_bits=2)
 WIDE = tuple(replace(c, name=f"{c.name}_8bit", adc_bits=8) for c in (TINY, OFFSET, TWOS))
 ENCODINGS = (TINY, OFFSET, TWOS, SLICED, RAGGED)
+SHARED_TWO = replace(SHARED_OFFSET, name="tiny_shared_offset_2", cols_per_adc=2)
 
 MICRO = replace(
     TINY, name="micro", rows=2, cols=2, active_rows=1, in_lanes=1, input_bits=1, adc_bits=2, max_rounds=1
@@ -79,7 +80,7 @@ PROOFS = (
     Proof(
         "shift_add",
         ("shift_add.v",),
-        (*ENCODINGS[:-1], SHARED_OFFSET, replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
+        (*ENCODINGS[:-1], SHARED_TWO, replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
         reach=10,
         show=(
             *("rst_ni", "code_valid_i", "accept", "ours", "first_i", "keep_i", "psum_i", "pass_i", "round", "code"),
