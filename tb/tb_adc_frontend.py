@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 EXHAUST_BITS = 4
 """Up to this resolution every trial code is compared for every sample."""
 
-INPUTS = ("q_i", "hold_i", "mux_i", "sample_i", "step_shift_i", "step_three_i", "trial_i")
+INPUTS = ("q_i", "x_slice_i", "share_i", "hold_i", "mux_i", "sample_i", "step_shift_i", "step_three_i", "trial_i")
+
+
+Slices = list["NDArray[np.int64]"]
 
 
 def comparator(
@@ -37,7 +40,7 @@ def comparator(
 
 
 class Frontend(bench.Bench):
-    """Holds, samples and converts; `held` is what golden believes the columns are."""
+    """Shares, holds, samples and converts; `held` is what golden believes the columns are."""
 
     def __init__(self, dut: Any, rng: np.random.Generator) -> None:
         """The configuration and the die of this run."""
@@ -56,22 +59,52 @@ class Frontend(bench.Bench):
         for name, value in pins.items():
             getattr(self.dut, name).value = value
 
-    def columns(self, step: int) -> NDArray[np.int64]:
-        """Column quantities, int64[cols]: half at or beside a threshold of their ADC, half anywhere in range."""
+    def columns(self, step: int) -> Slices:
+        """Column quantities of every slice that is held together, int64[cols] each.
+
+        Half of the held ones are at or beside a threshold of their ADC, half anywhere in range.
+        """
         cfg, rng = self.cfg, self.rng
         adc = adc_frontend.adc_of_column(cfg, np.arange(cfg.cols))
         trial = rng.integers(1, 1 << cfg.adc_bits, cfg.cols)
         beside = self.thresholds[adc, trial].astype(np.int64) * step + rng.integers(-1, 2, cfg.cols)
-        top = 1 << cfg.current_bits
+        top, beside_them = 1 << cfg.current_bits, rng.random(cfg.cols) < 0.5
+        slices = []
+        for i in reversed(range(1, cfg.x_slices if cfg.analog_slices else 1)):
+            some = rng.integers(-top if cfg.bipolar else 0, top, cfg.cols)
+            weight = 1 << i * cfg.dac_bits
+            near = np.clip(beside // weight + rng.integers(-1, 2, cfg.cols), -top, top - 1)
+            slices.insert(0, np.where(beside_them, near, some))
+            beside = beside - slices[0] * weight
         anywhere = rng.integers(-top if cfg.bipolar else 0, top, cfg.cols)
-        return np.where(rng.random(cfg.cols) < 0.5, np.clip(beside, -top, top - 1), anywhere)
+        return [np.where(beside_them, np.clip(beside, -top, top - 1), anywhere), *slices]
 
-    async def hold(self, q: NDArray[np.int64]) -> None:
-        """Hold columns at the end of one cycle; then the bit lines are X."""
-        self.set({"q_i": pack(q.tolist(), self.q_bits), "hold_i": 1})
+    def held(self, slices: Slices) -> NDArray[np.int64]:
+        """What golden holds of slices, int64[cols]."""
+        held = np.zeros(self.cfg.cols, dtype=np.int64)
+        for i, q in enumerate(slices):
+            held = adc_frontend.share(self.cfg, held, q, x_slice=i)
+        return held
+
+    async def share(self, slices: Slices) -> None:
+        """Share all slices but the last, a cycle each; the last one is on the bit lines then, not yet held."""
+        for i, q in enumerate(slices):
+            self.set({"q_i": pack(q.tolist(), self.q_bits), "x_slice_i": i, "share_i": int(i < len(slices) - 1)})
+            if i < len(slices) - 1:
+                await self.cycle()
+
+    async def hold(self, slices: Slices) -> None:
+        """Hold columns at the end of a cycle; then the bit lines are X."""
+        await self.share(slices)
+        self.dut.hold_i.value = 1
         await self.cycle()
-        self.dut.hold_i.value = 0
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Columns are held: bit lines and slice are X."""
+        self.set({"hold_i": 0, "share_i": 0})
         spoil(self.dut.q_i)
+        spoil(self.dut.x_slice_i)
 
     async def sample(self, mux: int, step: int) -> None:
         """Sample one multiplexer position at the end of one cycle; then the multiplexer is X."""
@@ -131,8 +164,9 @@ async def decisions_match_golden_at_every_position_and_step(dut: Any) -> None:
     cfg = front.cfg
     for _ in range(6 if cfg.adc_bits <= EXHAUST_BITS else 2):
         for step in cfg.steps:
-            q = front.columns(step)
-            await front.hold(q)
+            slices = front.columns(step)
+            q = front.held(slices)
+            await front.hold(slices)
             for mux in rng.permutation(cfg.cols_per_adc).tolist():
                 await front.sample(mux, step)
                 await front.convert(q.reshape(-1, cfg.n_adcs)[mux], step)
@@ -143,7 +177,7 @@ async def decisions_match_golden_at_every_position_and_step(dut: Any) -> None:
 
 @cocotb.test
 async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> None:
-    """A hold during trials changes no decision; a sample in the cycle of a hold still takes the old columns."""
+    """Sharing or holding in trials changes no decision; a sample in the cycle of a hold still takes the old columns."""
     rng = bench.generator("double buffer")
     front = Frontend(dut, rng)
     await front.start()
@@ -153,15 +187,42 @@ async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> Non
     await front.hold(old)
     for _ in range(10):
         new = front.columns(step)
-        front.set({"q_i": pack(new.tolist(), front.q_bits), "hold_i": 1})
         await front.sample(0, step)
-        front.set({"hold_i": 0})
-        await front.convert(old[: cfg.n_adcs], step)
+        await front.share(new)  # during trials
+        await front.convert(front.held(old)[: cfg.n_adcs], step)
+        front.dut.hold_i.value = 1
+        await front.sample(0, step)
+        front.let_go()
+        await front.convert(front.held(old)[: cfg.n_adcs], step)
         await front.sample(0, step)
         await front.hold(front.columns(step))  # during trials
-        await front.convert(new[: cfg.n_adcs], step)
+        await front.convert(front.held(new)[: cfg.n_adcs], step)
         old = front.columns(step)
         await front.hold(old)
+    front.check.finish()
+
+
+@cocotb.test
+async def slice_0_starts_anew(dut: Any) -> None:
+    """Charge of a vector that was shared and never held is forgotten; a slice upon nothing shared is unknown."""
+    front = Frontend(dut, bench.generator("anew"))
+    await front.start()
+    cfg, step = front.cfg, front.cfg.steps[-1]
+    if cfg.analog_slices:
+        spoil(dut.share_q)
+        front.set({"q_i": 0, "x_slice_i": 1, "hold_i": 1})
+        await front.cycle()
+        front.let_go()
+        await front.sample(0, step)
+        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+        await front.cycle()
+        assert set(str(dut.cmp_o.value).upper()) == {"X"}
+    for _ in range(4):
+        dropped, slices = front.columns(step), front.columns(step)
+        await front.share(dropped)
+        await front.hold(slices)
+        await front.sample(0, step)
+        await front.convert(front.held(slices)[: cfg.n_adcs], step)
     front.check.finish()
 
 
@@ -174,7 +235,7 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     for column in product(range(min(cfg.cols_per_adc, 2)), {0, cfg.n_adcs - 1}):
         bad = column[0] * cfg.n_adcs + column[1]
         words = ["X" * front.q_bits if c == bad else "0" * front.q_bits for c in range(cfg.cols)]
-        dut.q_i.value, dut.hold_i.value = LogicArray("".join(reversed(words))), 1
+        dut.q_i.value, dut.x_slice_i.value, dut.hold_i.value = LogicArray("".join(reversed(words))), 0, 1
         await front.cycle()
         dut.hold_i.value = 0
         await front.sample(column[0], 1)
@@ -182,7 +243,7 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
         await front.cycle()
         text = str(dut.cmp_o.value).upper()
         assert [a for a in range(cfg.n_adcs) if text[-1 - a] == "X"] == [column[1]], f"column {bad}: {text}"
-    await front.hold(np.zeros(cfg.cols, dtype=np.int64))
+    await front.hold([np.zeros(cfg.cols, dtype=np.int64)])
     await front.sample(0, 1)
     await front.decide(np.ones(cfg.n_adcs, dtype=np.int64))
     assert not has_unknown(dut.cmp_o) and to_int(dut.cmp_o) >= 0
@@ -201,7 +262,7 @@ async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
     front = Frontend(dut, bench.generator("unknown tables"))
     await front.start()
     cfg = front.cfg
-    await front.hold(np.zeros(cfg.cols, dtype=np.int64))
+    await front.hold([np.zeros(cfg.cols, dtype=np.int64)])
     await front.sample(0, 1)
     for pin in (dut.step_shift_i, dut.step_three_i):
         dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from twinor.config import Config
 
 PINS = (
-    *("code_valid_i", "phase_i", "first_i", "keep_i", "psum_i", "final_i", "step_shift_i", "step_three_i"),
-    *("slice_shift_i", "negate_i", "offset_i", "x_shift_i", "wl_sum_i", "psum_want_i", "psum_lanes_i"),
+    *("code_valid_i", "position_i", "first_i", "keep_i", "psum_i", "residual_i", "final_i", "step_shift_i"),
+    *("step_three_i", "slice_shift_i", "negate_i", "offset_i", "x_shift_i", "wl_sum_i", "psum_want_i", "psum_lanes_i"),
 )
 WITH_CODES = ("code_i", *PINS[1:-2])
 """What comes with codes: X or random while code_valid_i is low."""
@@ -44,13 +44,14 @@ class Turn:
 
 @dataclass(frozen=True)
 class Work:
-    """One round: its start and passes, whether its sums leave, partial sums int64[phases, n_adcs] or None."""
+    """One round: start, passes, whether its sums leave, partial sums and residual products int64[phases, n_adcs]."""
 
     start: Start
     turns: list[Turn]
     final: bool
     lanes: int
     psums: NDArray[np.int64] | None = None
+    products: NDArray[np.int64] | None = None
 
     @property
     def phases(self) -> int:
@@ -91,6 +92,19 @@ class SumSink(bench.Agent):
             self.check.got(sums, time=bench.now())
 
 
+class Take(bench.Agent):
+    """Whether residual products are taken: `now` is what the last rising edge saw, 0 wherever there are no codes."""
+
+    def __init__(self, dut: Any) -> None:
+        """Attach to res_take_o."""
+        self.dut, self.now = dut, 0
+
+    def sample(self) -> None:
+        """See one cycle."""
+        self.now = to_int(self.dut.res_take_o)
+        assert to_int(self.dut.code_valid_i) or not self.now, f"res_take_o without codes at {bench.now()}"
+
+
 class ShiftAdd(bench.Bench):
     """Code driver, partial-sum source and sink; `acc` is the model's state, int64[phases, n_adcs]."""
 
@@ -102,12 +116,13 @@ class ShiftAdd(bench.Bench):
         self.sink = SumSink(dut, cfg, pauses(rng, busy) if busy else never())
         self.acc = np.zeros((cfg.cols_per_adc, cfg.n_adcs), dtype=np.int64)
         self.used = 0  # partial sums that accumulators started from
-        super().__init__(dut, self.source, self.sink)
+        self.take = Take(dut)
+        super().__init__(dut, self.source, self.sink, self.take)
 
     async def start(self) -> None:
         """Reset with every input at rest; partial sums that wait are lost."""
         self.used = self.source.sent
-        await self.reset(psum_data_i=0, code_i=0, **dict.fromkeys(PINS, 0))
+        await self.reset(psum_data_i=0, code_i=0, res_full_i=0, res_product_i=0, **dict.fromkeys(PINS, 0))
         self.rest()
 
     def rest(self) -> None:
@@ -138,6 +153,8 @@ class ShiftAdd(bench.Bench):
             self.acc[:phases] = work.psums
         elif work.start is Start.ZERO:
             self.acc[:phases] = 0
+        if work.products is not None:
+            self.acc[:phases] += work.products
         for n, turn in enumerate(work.turns):
             final = work.final and n == len(work.turns) - 1
             total = np.full(phases, turn.word_line_sum)
@@ -149,43 +166,52 @@ class ShiftAdd(bench.Bench):
 
     async def codes(self, work: Work, turn: Turn, phase: int, *, first: bool, final: bool, ahead: int) -> None:
         """Offer the codes of one phase until they are taken; its partial sums, or the next round's, may come before."""
-        cfg, p, dut = self.cfg, turn.p, self.dut
-        step, psum = step_code(turn.step), work.psums is not None
-        pins = {
-            "phase_i": phase,
-            "first_i": int(first),
-            "keep_i": int(work.start is Start.LAST),
-            "psum_i": int(psum),
-            "final_i": int(final),
-            "step_shift_i": step >> 1,
-            "step_three_i": step & 1,
-            "slice_shift_i": p.x_slice * cfg.dac_bits + p.w_slice * cfg.cell_bits,
-            "negate_i": int(cfg.weight_encoding == "twos_complement" and p.w_slice == cfg.w_slices - 1),
-            "offset_i": int(cfg.weight_encoding == "offset" and p.w_slice == 0),
-            "x_shift_i": p.x_slice * cfg.dac_bits,
-            "wl_sum_i": turn.word_line_sum,
-            "psum_want_i": int((first and psum) or ahead > 0),
-            "psum_lanes_i": self.due(work, phase) if first and psum else ahead,
-            "code_i": pack(turn.codes[phase].tolist(), cfg.code_bits),
-        }
-        dut.psum_want_i.value, dut.psum_lanes_i.value = pins["psum_want_i"], pins["psum_lanes_i"]
+        cfg, dut = self.cfg, self.dut
+        psum = first and work.psums is not None
+        dut.psum_want_i.value = int(psum or ahead > 0)
+        dut.psum_lanes_i.value = self.due(work, phase) if psum else ahead
         self.sink.lanes = self.due(work, phase)
         if final:
             self.sink.check.expect(self.acc[phase, : self.sink.lanes].tolist())
         while self.rng.random() < self.idle:
             await self.cycle()
+        pins = weights(cfg, turn.p, turn.step) | {
+            "position_i": phase,
+            "first_i": int(first),
+            "keep_i": int(work.start is Start.LAST),
+            "psum_i": int(work.psums is not None),
+            "residual_i": int(work.products is not None),
+            "final_i": int(final),
+            "wl_sum_i": turn.word_line_sum,
+            "code_i": pack(turn.codes[phase].tolist(), cfg.code_bits),
+        }
         for name, value in pins.items():
             getattr(dut, name).value = value
         dut.code_valid_i.value = 1
-        due = self.due(work, phase) if first and psum else 0
+        products = work.products[phase] if first and work.products is not None else None
+        await self.taken(products, due=self.due(work, phase) if psum else 0, final=final)
+        self.rest()
+        dut.psum_want_i.value = int(ahead > 0 and not psum)
+
+    async def taken(self, products: NDArray[np.int64] | None, *, due: int, final: bool) -> None:
+        """Cycles until the codes are taken, which they are in the first one in which nothing is missing."""
+        dut, late = self.dut, 0
+        while products is not None and self.rng.random() < self.idle:
+            late += 1
         while True:
-            missing = due > self.source.sent - self.used
-            if await self.cycle("code_ready_o"):
+            if late or products is None:
+                junk(dut.res_product_i, self.rng)  # not in yet, or not these codes'
+                dut.res_full_i.value = 0 if products is not None else int(self.rng.integers(2))
+            else:
+                dut.res_product_i.value, dut.res_full_i.value = pack(products.tolist(), self.cfg.residual_bits), 1
+            missing = due > self.source.sent - self.used or (late > 0 and products is not None)
+            ready = await self.cycle("code_ready_o")
+            assert self.take.now == int(ready and products is not None), f"res_take_o = {self.take.now} at {bench.now()}"
+            if ready:
                 break
+            late = max(late - 1, 0)
             assert missing or (final and not self.sink.taking), f"codes that lack nothing wait at {bench.now()}"
         self.used += due
-        self.rest()
-        dut.psum_want_i.value = int(ahead > 0 and not (first and psum))
 
     async def finish(self) -> None:
         """Nothing may be left."""
@@ -195,26 +221,46 @@ class ShiftAdd(bench.Bench):
         cocotb.log.info("%d phases of sums compared", self.sink.check.compared)
 
 
+def weights(cfg: Config, p: Pass, step: int) -> dict[str, int]:
+    """Pins that say what a code of a pass counts."""
+    code, x_shift = step_code(step), 0 if cfg.analog_slices else p.x_slice * cfg.dac_bits
+    top = cfg.weight_encoding == "twos_complement" and p.w_slice == cfg.w_slices - 1
+    return {
+        "step_shift_i": code >> 1,
+        "step_three_i": code & 1,
+        "slice_shift_i": x_shift + p.w_slice * cfg.cell_bits,
+        "negate_i": int(top != bool(p.phase)),
+        "offset_i": int(cfg.weight_encoding == "offset" and p.w_slice == 0),
+        "x_shift_i": x_shift,
+    }
+
+
 def every_code(cfg: Config, rng: np.random.Generator) -> Iterator[Work]:
-    """Every code with every step, input slice and weight slice, from zero and out at once."""
+    """Every code with every step, converted slice, weight slice and sign, from zero and out at once."""
     codes = np.arange(cfg.code_min, cfg.code_max + 1, dtype=np.int16)
     lanes = np.resize(codes, (-(-codes.size // cfg.n_adcs), cfg.n_adcs))
-    for step, i, j in product(cfg.steps, range(cfg.x_slices), range(cfg.w_slices)):
+    for step, i, j, s in product(cfg.steps, converted_slices(cfg), range(cfg.w_slices), range(2)):
         for n in range(0, len(lanes), cfg.cols_per_adc):
             total = int(rng.integers(0, most_word_lines(cfg) + 1))
-            turn = Turn(Pass(0, i, j), step, lanes[n : n + cfg.cols_per_adc], total)
+            turn = Turn(Pass(0, i, j, s), step, lanes[n : n + cfg.cols_per_adc], total)
             yield Work(Start.ZERO, [turn], final=True, lanes=cfg.n_adcs)
 
 
 def most_word_lines(cfg: Config) -> int:
-    """Largest sum of the word-line codes of a row group."""
-    return cfg.active_rows * ((1 << cfg.dac_bits) - 1)
+    """Largest sum of the word-line codes that one conversion sees."""
+    return cfg.active_rows * ((1 << (cfg.input_bits if cfg.analog_slices else cfg.dac_bits)) - 1)
+
+
+def converted_slices(cfg: Config) -> range:
+    """Input slices that are converted: each, or with analog accumulation one for all."""
+    return range(1 if cfg.analog_slices else cfg.x_slices)
 
 
 def random_rounds(cfg: Config, rng: np.random.Generator, count: int) -> Iterator[Work]:
     """Chains of rounds of one width: any start, some of the passes, ends that hold or leave."""
     groups = range(-(-cfg.rows // cfg.active_rows))
-    all_passes = [Pass(*p) for p in product(groups, range(cfg.x_slices), range(cfg.w_slices))]
+    all_passes = [Pass(*p) for p in product(groups, converted_slices(cfg), range(cfg.w_slices), range(2))]
+    most = 1 << (cfg.residual_bits - 1)
     while count > 0:
         phases, lanes = int(rng.integers(1, cfg.cols_per_adc + 1)), int(rng.integers(1, cfg.n_adcs + 1))
         for n in range(int(rng.integers(1, cfg.max_rounds + 1))):
@@ -230,24 +276,30 @@ def random_rounds(cfg: Config, rng: np.random.Generator, count: int) -> Iterator
             ]
             limit = 1 << (cfg.psum_bits - 1)
             psums = rng.integers(-limit, limit, (phases, cfg.n_adcs)) if start is Start.PSUM else None
-            yield Work(start, turns, final=bool(rng.random() < 0.6), lanes=lanes, psums=psums)
+            adds = start is not Start.LAST and rng.random() < 0.5
+            products = rng.integers(-most, most, (phases, cfg.n_adcs)) if adds else None
+            yield Work(start, turns, final=bool(rng.random() < 0.6), lanes=lanes, psums=psums, products=products)
             count -= 1
 
 
 def longest_chain(cfg: Config, *, up: bool) -> Iterator[Work]:
-    """The chain that goes furthest: an extreme partial sum, then every pass of every round at its extreme."""
-    limit, top = 1 << (cfg.psum_bits - 1), most_word_lines(cfg)
+    """The chain that goes furthest: extreme partial sum and residual, then every pass of every round at its extreme."""
+    shape, limit = (cfg.cols_per_adc, cfg.n_adcs), 1 << (cfg.psum_bits - 1)
+    most = 1 << (cfg.residual_bits - 2)  # the smallest code times the smallest multiplier
     groups = range(-(-cfg.rows // cfg.active_rows))
     for n in range(cfg.max_rounds):
         turns = []
-        for g, i, j in product(groups, range(cfg.x_slices), range(cfg.w_slices)):
-            negative = cfg.weight_encoding == "twos_complement" and j == cfg.w_slices - 1
+        for g, i, j, s in product(groups, converted_slices(cfg), range(cfg.w_slices), range(2)):
+            top = cfg.weight_encoding == "twos_complement" and j == cfg.w_slices - 1
+            negative = top != bool(s)
             code = cfg.code_max if up != negative else cfg.code_min
-            codes = np.full((cfg.cols_per_adc, cfg.n_adcs), code, dtype=np.int16)
-            turns.append(Turn(Pass(g, i, j), cfg.steps[-1], codes, 0 if up else top))
-        psums = np.full((cfg.cols_per_adc, cfg.n_adcs), limit - 1 if up else -limit) if n == 0 else None
+            total = most_word_lines(cfg) if up == bool(s) else 0
+            turns.append(Turn(Pass(g, i, j, s), cfg.steps[-1], np.full(shape, code, dtype=np.int16), total))
+        psums = np.full(shape, limit - 1 if up else -limit) if n == 0 else None
+        products = np.full(shape, most if up else -most) if n == 0 else None
         start = Start.LAST if n else Start.PSUM
-        yield Work(start, turns, final=n == cfg.max_rounds - 1, lanes=cfg.n_adcs, psums=psums)
+        last = n == cfg.max_rounds - 1
+        yield Work(start, turns, final=last, lanes=cfg.n_adcs, psums=psums, products=products)
 
 
 @cocotb.test
@@ -258,7 +310,7 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
 
 @cocotb.test
 async def every_code_step_and_slice_weighs_as_in_golden(dut: Any) -> None:
-    """Exhaustive under every configuration: code, step, input slice, weight slice; random word-line sums."""
+    """Exhaustive under every configuration: code, step, input slice, weight slice, sign; random word-line sums."""
     rng = bench.generator("codes")
     adder = ShiftAdd(dut, rng)
     await adder.start()
@@ -268,7 +320,7 @@ async def every_code_step_and_slice_weighs_as_in_golden(dut: Any) -> None:
 
 @cocotb.test
 async def rounds_of_any_start_match_golden_at_full_rate(dut: Any) -> None:
-    """Zero, last and partial-sum starts, holds between, some lanes or all; nobody waits."""
+    """Zero, last and partial-sum starts, residuals, holds between, some lanes or all; nobody waits."""
     rng = bench.generator("full rate")
     adder = ShiftAdd(dut, rng)
     await adder.start()
@@ -278,7 +330,7 @@ async def rounds_of_any_start_match_golden_at_full_rate(dut: Any) -> None:
 
 @cocotb.test
 async def rounds_of_any_start_match_golden_under_random_traffic(dut: Any) -> None:
-    """The same with late codes, late partial sums and back-pressure on the sums."""
+    """The same with late codes, partial sums and residual products, and back-pressure on the sums."""
     rng = bench.generator("traffic")
     adder = ShiftAdd(dut, rng, idle=0.4, busy=0.5)
     await adder.start()
@@ -288,7 +340,7 @@ async def rounds_of_any_start_match_golden_under_random_traffic(dut: Any) -> Non
 
 @cocotb.test
 async def the_longest_chain_does_not_overflow(dut: Any) -> None:
-    """Extreme partial sum, codes, steps and word-line sums, both signs: what acc_bits is proven for."""
+    """Extreme partial sum, residual, codes, steps and word-line sums, both signs: what acc_bits is proven for."""
     adder = ShiftAdd(dut, bench.generator("longest"))
     await adder.start()
     for up in (True, False):
@@ -302,11 +354,11 @@ async def no_ready_or_valid_depends_on_its_partner(dut: Any) -> None:
     """psum_valid_i and sum_ready_i toggle within the cycle, at random inputs: psum_ready_o and sum_valid_o stay."""
     adder = ShiftAdd(dut, bench.generator("partners"), idle=0.5, busy=0.5)
     await adder.start()
-    pins = ("code_valid_i", "first_i", "psum_i", "final_i", "psum_want_i")
+    pins = ("code_valid_i", "first_i", "psum_i", "final_i", "psum_want_i", "residual_i", "res_full_i")
     dut.psum_lanes_i.value = adder.cfg.n_adcs
     adder.sink.reset()
     adder.agents = ()
-    for n in range(200):
+    for n in range(400):
         for k, name in enumerate(pins):
             getattr(dut, name).value = n >> k & 1
         dut.psum_valid_i.value, dut.sum_ready_i.value = (int(bit) for bit in adder.rng.integers(0, 2, 2))

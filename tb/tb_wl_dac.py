@@ -10,7 +10,7 @@ import cocotb
 import numpy as np
 from cocotb.types import LogicArray
 from twinor.golden import wl_dac
-from twinor.rounds import Round, passes
+from twinor.rounds import Pass, Round, passes
 
 from tb.common import bench
 from tb.common.beats import activation_beats
@@ -32,10 +32,14 @@ INPUTS = (
     "load_en_i",
     "load_base_i",
     "load_count_i",
+    "load_signed_i",
+    "load_bias_i",
+    "bias_code_i",
     "swap_i",
     "drive_i",
     "wl_on_i",
     "slice_i",
+    "phase_i",
     "row_first_i",
 )
 Lines = tuple[tuple[int, ...], int]
@@ -83,28 +87,32 @@ class WlDac(bench.Bench):
         self.source.send(activation_beats(self.cfg, x.tolist()))
 
     async def load(self, rnd: Round) -> None:
-        """Load the vector that was offered; the enable may drop between beats."""
-        self.dut.load_base_i.value, self.dut.load_count_i.value = rnd.row_base, rnd.row_count
-        beats, start = -(-rnd.row_count // self.cfg.in_lanes), self.source.sent
+        """Load the vector that was offered; the enable may drop between beats, the last of which may be bias alone."""
+        self.set(loading(rnd))
+        lanes, filled, start = self.cfg.in_lanes, 0, self.source.sent
         while not self.read("loaded_o"):
-            taken = self.source.sent - start
-            assert self.read("loading_o") == int(0 < taken < beats), f"loading_o after {taken} of {beats} beats"
-            enable = int(self.rng.random() < 0.8)
+            assert self.read("loading_o") == int(filled > 0), f"loading_o after {filled} rows, at {bench.now()}"
+            enable, streamed = int(self.rng.random() < 0.8), filled < rnd.row_count
             self.dut.load_en_i.value = enable
-            ready = await self.cycle("in_ready_o")
-            assert ready == enable, f"in_ready_o is {ready} with load_en_i at {enable} and room, at {bench.now()}"
+            sent, ready = self.source.sent, await self.cycle("in_ready_o")
+            expected = enable if streamed else 0
+            assert ready == expected, f"in_ready_o is {ready} with load_en_i at {enable} and room, at {bench.now()}"
+            filled += lanes * ((self.source.sent - sent) if streamed else enable)
+            assert self.read("loaded_o") == int(filled >= rnd.driven_rows), f"loaded_o after {filled} rows"
+        beats = -(-rnd.row_count // lanes)
         assert self.source.sent - start == beats, f"loaded_o after {self.source.sent - start} of {beats} beats"
         assert not self.read("in_ready_o"), "a full shadow latch takes no beat"
+        assert not self.read("loading_o"), "a full shadow latch is not loading"
 
-    async def drive(self, rnd: Round, x: NDArray[np.integer], order: list[tuple[int, int]], *, first: bool) -> None:
-        """Drive passes (group, slice) of a vector; the first one may come with the swap."""
-        for n, (group, x_slice) in enumerate(order):
-            row_first = rnd.row_base + group * self.cfg.active_rows
-            row_num = min(self.cfg.active_rows, rnd.row_base + rnd.row_count - row_first)
+    async def drive(self, rnd: Round, x: NDArray[np.integer], order: list[Pass], *, first: bool) -> None:
+        """Drive passes of a vector; the first one may come with the swap."""
+        for n, p in enumerate(order):
+            row_first = rnd.row_base + p.group * self.cfg.active_rows
+            row_num = min(self.cfg.active_rows, rnd.row_base + rnd.driven_rows - row_first)
             on = int(self.rng.random() < 0.9)
-            pins = {"drive_i": 1, "swap_i": int(first and n == 0), "slice_i": x_slice, "wl_on_i": on}
-            self.set(pins | {"row_first_i": row_first, "row_num_i": row_num})
-            lines = wl_dac.word_lines(self.cfg, rnd, x[None], group=group, x_slice=x_slice) * on
+            pins = {"drive_i": 1, "swap_i": int(first and n == 0), "slice_i": p.x_slice, "wl_on_i": on}
+            self.set(pins | {"phase_i": p.phase, "row_first_i": row_first, "row_num_i": row_num})
+            lines = wl_dac.word_lines(self.cfg, rnd, x[None], p) * on
             taking = await self.cycle("in_ready_o")
             if first and n == 0:
                 assert not taking, f"a beat is taken in the swap cycle at {bench.now()}"
@@ -119,7 +127,7 @@ class WlDac(bench.Bench):
     def rest(self) -> None:
         """Drive nothing: what comes with drive_i is X or random."""
         self.set({"drive_i": 0, "swap_i": 0})
-        for name in ("slice_i", "wl_on_i", "row_first_i", "row_num_i"):
+        for name in ("slice_i", "phase_i", "wl_on_i", "row_first_i", "row_num_i"):
             junk(getattr(self.dut, name), self.rng)
 
     def set(self, pins: dict[str, int]) -> None:
@@ -133,7 +141,7 @@ class WlDac(bench.Bench):
         for rnd, x in vectors:
             self.offer(rnd, x)
             await self.load(rnd)
-            order = [(p.group, p.x_slice) for p in passes(self.cfg, rnd) if p.w_slice == 0]
+            order = [p for p in passes(self.cfg, rnd) if p.w_slice == 0]
             begin = int(self.rng.integers(len(order)))  # any pass may come with the swap
             again = [order[k] for k in self.rng.integers(0, len(order), 2)]  # any pass, any time
             await self.drive(rnd, x, order[begin:] + order[:begin] + again, first=True)
@@ -143,10 +151,25 @@ class WlDac(bench.Bench):
         cocotb.log.info("%d cycles compared", self.monitor.check.compared)
 
 
-def plan(cfg: Config, base: int, count: int) -> Round:
-    """A round of a region, with every input slice."""
+def loading(rnd: Round) -> dict[str, int]:
+    """Pins that say what a vector of a round is."""
+    pins = {"load_base_i": rnd.row_base, "load_count_i": rnd.row_count, "load_signed_i": int(rnd.signed)}
+    return pins | {"load_bias_i": rnd.bias_rows, "bias_code_i": rnd.bias_code}
+
+
+def plan(cfg: Config, base: int, count: int, *, signed: bool = False, bias: tuple[int, int] = (0, 0)) -> Round:
+    """A round of a region, with every input slice; bias rows and their code follow the activations."""
     steps = ((1,) * cfg.w_slices,) * cfg.x_slices
-    return Round(row_base=base, row_count=count, col_base=0, col_count=1, steps=steps)
+    region = {"row_base": base, "row_count": count, "col_base": 0, "col_count": 1}
+    return Round(**region, steps=steps, signed=signed, bias_rows=bias[0], bias_code=bias[1])
+
+
+def random_plan(cfg: Config, rng: np.random.Generator, base: int, count: int) -> tuple[Round, NDArray[np.integer]]:
+    """A round of a region, signed or not, with or without bias rows in the region's end, and activations for it."""
+    top, signed = 1 << cfg.input_bits, bool(rng.integers(2))
+    rows = int(rng.integers(0, count)) if rng.random() < 0.6 else 0
+    rnd = plan(cfg, base, count - rows, signed=signed, bias=(rows, int(rng.integers(top))))
+    return rnd, rng.integers(0, top, rnd.row_count) - (top >> 1 if signed else 0)
 
 
 def regions(cfg: Config, rng: np.random.Generator) -> Iterator[tuple[Round, NDArray[np.integer]]]:
@@ -160,11 +183,24 @@ def regions(cfg: Config, rng: np.random.Generator) -> Iterator[tuple[Round, NDAr
             *(spans[k] for k in rng.integers(0, len(spans), 10)),
         ]
     for (base, count), turn in product(spans, range(min(top, 4))):
-        yield plan(cfg, base, count), (np.arange(count) + turn * (top // min(top, 4)) + base) % top
+        x = (np.arange(count) + turn * (top // min(top, 4)) + base) % top
+        signed = bool(turn % 2)
+        yield plan(cfg, base, count, signed=signed), np.where(x >= top >> 1, x - top, x) if signed else x
     if cfg.rows <= EXHAUST_ROWS:
         rows = min(4, cfg.active_rows)
         for word in range(1 << cfg.input_bits * rows) if cfg.input_bits * rows <= 8 else ():
             yield plan(cfg, cfg.in_lanes, rows), np.array(unpack(word, cfg.input_bits, rows))
+
+
+@cocotb.test
+async def signed_activations_and_bias_rows_match_golden(dut: Any) -> None:
+    """Every region of a small macro: two phases of signed activations, bias rows in beats of their own and shared."""
+    rng = bench.generator("signs")
+    dac = WlDac(dut, rng, idle=0.2)
+    cfg = dac.cfg
+    spans = [(b, n) for b in range(0, cfg.rows, cfg.in_lanes) for n in range(1, cfg.rows - b + 1)]
+    picked = rng.permutation(len(spans))[: 60 if cfg.rows <= EXHAUST_ROWS else 8]
+    await dac.run_all(random_plan(cfg, rng, *spans[k]) for k in picked)
 
 
 @cocotb.test
@@ -191,8 +227,7 @@ async def word_lines_match_golden_with_an_idle_source(dut: Any) -> None:
     def vectors() -> Iterator[tuple[Round, NDArray[np.integer]]]:
         for _ in range(20 if cfg.rows <= EXHAUST_ROWS else 6):
             base = int(rng.integers(0, cfg.rows // cfg.in_lanes)) * cfg.in_lanes
-            rnd = plan(cfg, base, int(rng.integers(1, cfg.rows - base + 1)))
-            yield rnd, rng.integers(0, 1 << cfg.input_bits, rnd.row_count)
+            yield random_plan(cfg, rng, base, int(rng.integers(1, cfg.rows - base + 1)))
 
     await dac.run_all(vectors())
 
@@ -204,10 +239,11 @@ async def the_next_vector_loads_while_one_is_driven(dut: Any) -> None:
     dac = WlDac(dut, rng, idle=0.3)
     cfg = dac.cfg
     await dac.start()
-    rnd = plan(cfg, 0, cfg.rows)
-    order = [(p.group, p.x_slice) for p in passes(cfg, rnd) if p.w_slice == 0]
-    x = rng.integers(0, 1 << cfg.input_bits, (4, cfg.rows))
-    dac.set({"load_count_i": cfg.rows, "load_en_i": 1})
+    half = 1 << (cfg.input_bits - 1)
+    rnd = plan(cfg, 0, cfg.rows, signed=True)
+    order = [p for p in passes(cfg, rnd) if p.w_slice == 0]
+    x = rng.integers(-half, half, (4, cfg.rows))
+    dac.set(loading(rnd) | {"load_en_i": 1})
     dac.offer(rnd, x[0])
     await dac.run(lambda: bool(dac.read("loaded_o")), limit=20 * cfg.rows)
     for turn, (now, after) in enumerate(zip(x, [*x[1:], None], strict=True)):

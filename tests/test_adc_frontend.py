@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from twinor.config import Config
+from twinor.config import Config, replace
 from twinor.die import ideal_die, ideal_thresholds, sample_die
 from twinor.golden import adc_frontend
 
-from tb.common.configs import EXACT, NOR40, RAGGED, TINY, ids
+from tb.common.configs import EXACT, NOR40, RAGGED, SHARED, SHARED_OFFSET, TINY, ids
 from tb.common.runner import run_bench
 
 
@@ -29,9 +29,21 @@ def test_the_comparator_says_yes_from_the_threshold_upwards(config: Config) -> N
         assert not adc_frontend.compare(tie - 1, table, trial, step=step).any()
 
 
+@pytest.mark.fast
+def test_shared_charge_is_the_weighed_sum_of_the_slices() -> None:
+    """2-bit slices: 5 + 4 * -3 + 16 * 2; without analog accumulation each slice stands alone."""
+    analog = replace(TINY, name="three_slices", input_bits=6, dac_bits=2, slice_accumulation="analog")
+    for config, expected in ((analog, [5, -7, 25]), (TINY, [5, -3, 2])):
+        held, seen = np.array([99]), []
+        for i, q in enumerate((5, -3, 2)):
+            held = adc_frontend.share(config, held, np.array([q]), x_slice=i)
+            seen.append(int(held[0]))
+        assert seen == expected
+
+
 @pytest.mark.rtl
 @pytest.mark.parametrize("kind", ["ideal", "varied", "unordered", "extreme"])
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED], ids=ids)
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED, SHARED, SHARED_OFFSET], ids=ids)
 def test_verilog_matches_golden(config: Config, kind: str, tmp_path: Path) -> None:
     """Extreme tables hold the ends of 32 bits, so that the product with the largest step is as wide as it gets."""
     cells = np.zeros((1, config.rows, config.bit_lines), dtype=np.uint8)

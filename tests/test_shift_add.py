@@ -9,7 +9,19 @@ from twinor.config import Config
 from twinor.golden import flash_array, shift_add
 from twinor.rounds import Pass
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS, ids
+from tb.common.configs import (
+    EXACT,
+    NOR40,
+    OFFSET,
+    RAGGED,
+    RAGGED_OFFSET,
+    SHARED,
+    SHARED_OFFSET,
+    SLICED,
+    TINY,
+    TWOS,
+    ids,
+)
 from tb.common.runner import run_bench
 
 
@@ -56,6 +68,11 @@ def test_lossless_codes_add_up_to_the_dot_product(config: Config) -> None:
             3,
             5 * 2 * 4,
         ),  # the offset is taken back once, at j = 0
+        (NOR40, Pass(0, 1, 0, 1), 12, -7, 0, 7 * 12 * 4),  # negative activations
+        (TWOS, Pass(0, 1, 2, 1), 1, 4, 0, 4 * 2 * 4),
+        (OFFSET, Pass(0, 1, 0, 1), 1, 5, 3, -5 * 2 + 4 * 2 * 3),
+        (SHARED, Pass(0, 1, 0), 1, 5, 0, 5),  # the charge was weighed before the conversion
+        (SHARED_OFFSET, Pass(0, 1, 0), 1, 5, 9, 5 - 4 * 9),
     ],
 )
 def test_hand_computed_sums(config: Config, p: Pass, step: int, code: int, total: int, expected: int) -> None:
@@ -63,6 +80,8 @@ def test_hand_computed_sums(config: Config, p: Pass, step: int, code: int, total
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET], ids=ids)
+@pytest.mark.parametrize(
+    "config", [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET], ids=ids
+)
 def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
     run_bench("shift_add", config, tmp_path)

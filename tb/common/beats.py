@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinor.config import MULT_BITS
-from twinor.rounds import ROUND_STRIDE, TABLE_ADDR, End, pack
+from twinor.rounds import ROUND_STRIDE, STEP_WORD, TABLE_ADDR, End, pack
 
 from tb.common.values import pack as pack_words
 from tb.common.values import partly
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from tb.common.values import Bits
 
-__all__ = ["activation_beats", "chain_words", "table_columns"]
+__all__ = ["activation_beats", "chain_words", "residual_columns", "table_columns"]
 
-FLAGS, SHIFT = 0x1FFF, 0x1F0000
+FLAGS, SHIFT = 0x7FFF, 0x1F0000
 """Bits of word 2 that count in every round, and in one whose outputs are requantized."""
 
 
@@ -44,6 +44,11 @@ def table_columns(chain: Chain) -> int:
     return max((rnd.col_count for rnd in chain.rounds if rnd.end is End.REQUANT), default=0)
 
 
+def residual_columns(chain: Chain) -> int:
+    """Columns of the column table whose residual multipliers the chain's rounds read."""
+    return max((rnd.col_count for rnd in chain.rounds if rnd.residual), default=0)
+
+
 def chain_words(config: Config, chain: Chain) -> Iterator[dict[str, Bits]]:
     """Words in the order of `rounds.pack`: the table's columns that are read, then the rounds.
 
@@ -55,17 +60,25 @@ def chain_words(config: Config, chain: Chain) -> Iterator[dict[str, Bits]]:
         >>> rnd = Round(row_base=0, row_count=8, col_base=0, col_count=4, steps=((2,),))
         >>> words = chain_words(load("tiny"), Chain(macro=0, rounds=(rnd,), mult=none, add=none))
         >>> [str(word["data_i"])[-16:] for word in words][2:]
-        ['XXX1010000000001', 'XXXXXXXXXXXXXXXX', 'XXXXXXXXXXXXXXXX', 'XXXXXXXX00000010']
+        ['X001010000000001', 'XXXXXXXXXXXXXXXX', 'XXXXXXXXXXXXXXXX', '0000000000000000', 'XXXXXXXX00000010']
     """
-    columns = table_columns(chain)
     for address, data in pack(config, chain).tolist():
         if address >= TABLE_ADDR:
-            known = (1 << MULT_BITS) - 1 if address % 2 == 0 else 0xFFFFFFFF
-            if address >= TABLE_ADDR + 2 * columns:
+            known = _table_bits(chain, (address - TABLE_ADDR) // 2, address % 2)
+            if not known:
                 continue
         else:
             known = _counting(config, chain.rounds[address // ROUND_STRIDE], address % ROUND_STRIDE)
         yield {"addr_i": address, "data_i": partly(data, 32, known)}
+
+
+def _table_bits(chain: Chain, column: int, word: int) -> int:
+    """Mask of the bits of a word of the column table that some round has any use for."""
+    scaled, added = column < table_columns(chain), column < residual_columns(chain)
+    low = (1 << MULT_BITS) - 1
+    if word == 1:
+        return 0xFFFFFFFF if scaled else 0
+    return (low if scaled else 0) | (low << MULT_BITS if added else 0)
 
 
 def _counting(config: Config, rnd: Round, word: int) -> int:
@@ -77,5 +90,7 @@ def _counting(config: Config, rnd: Round, word: int) -> int:
         return FLAGS | (SHIFT if requantizes else 0)
     if word < 5:
         return (1 << config.acc_bits) - 1 if requantizes else 0
-    steps = len(rnd.steps) * config.w_slices - 4 * (word - 5)
+    if word < STEP_WORD:
+        return 0xFFFF | (((1 << config.input_bits) - 1) << 16 if rnd.bias_rows else 0)
+    steps = len(rnd.steps) * config.w_slices - 4 * (word - STEP_WORD)
     return (1 << 8 * min(max(steps, 0), 4)) - 1

@@ -32,12 +32,15 @@ def bench_of(module: str) -> str:
 
 
 def sources_of(block: str, rtl: Path) -> list[Path]:
-    """The Verilog files that a bench compiles."""
+    """The Verilog files that a bench compiles: the block's own first, then those of the blocks inside."""
     if block == "cim_macro":
         names = (rtl / "rtl.f").read_text(encoding="utf-8").split()
         return [rtl / Path(name).relative_to("rtl") for name in names] + sorted((rtl / "sim").glob("*.v"))
     leaf = rtl / f"{block}.v"
-    return [leaf if leaf.is_file() else rtl / "sim" / f"{block}.v"]
+    if not leaf.is_file():
+        return [rtl / "sim" / f"{block}.v"]
+    inside = re.findall(r"^  (\w+) #\(", leaf.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [leaf, *(rtl / f"{name}.v" for name in dict.fromkeys(inside))]
 
 
 def needs_die(block: str) -> bool:

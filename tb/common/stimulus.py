@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from twinor.config import Config
 
-__all__ = ["Vectors", "at_the_top", "random_chain", "random_vectors"]
+__all__ = ["Vectors", "random_chain", "random_vectors"]
 
 
 def random_chain(config: Config, rng: np.random.Generator, *, rounds: int | None = None) -> Chain:
@@ -74,25 +74,6 @@ def _round(config: Config, rng: np.random.Generator, before: Round | None, *, la
         bias_rows=bias_rows,
         bias_code=int(rng.integers(1 << config.input_bits)),
     )
-
-
-def at_the_top(config: Config, rng: np.random.Generator, chain: Chain) -> Chain:
-    """The same rounds with first row, position and steps at the top of their fields, as no macro has them.
-
-    Example:
-        >>> from twinor.config import load
-        >>> rng = np.random.default_rng(1)
-        >>> rnd = at_the_top(load("tiny"), rng, random_chain(load("tiny"), rng, rounds=1)).rounds[0]
-        >>> rnd.row_base + rnd.row_count == 0xFFFF
-        True
-    """
-    made = []
-    for rnd in chain.rounds:
-        steps = tuple(tuple(int(rng.choice([1, 3])) << int(rng.integers(64, 128)) for _ in row) for row in rnd.steps)
-        position = (1 << 16) - -(-rnd.col_count // config.n_adcs)
-        base, first = 0xFFFF - rnd.row_count, position * config.n_adcs
-        made.append(replace(rnd, row_base=base, col_base=first, steps=steps))
-    return replace(chain, rounds=tuple(made))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,9 +40,10 @@ class StreamSource(Agent):
     """
 
     def __init__(self, dut: Any, prefix: str, fields: dict[str, int], *, idle: Iterator[bool] | None = None) -> None:
-        """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width."""
-        self._valid, self._ready = getattr(dut, f"{prefix}_valid_i"), getattr(dut, f"{prefix}_ready_o")
-        self._fields = {name: getattr(dut, f"{prefix}_{name}") for name in fields}
+        """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width; without a prefix if it is empty."""
+        at = f"{prefix}_" if prefix else ""
+        self._valid, self._ready = getattr(dut, f"{at}valid_i"), getattr(dut, f"{at}ready_o")
+        self._fields = {name: getattr(dut, f"{at}{name}") for name in fields}
         # X is what no data path hides, ones are what an `if` may wrongly heed: gaps take turns.
         unknowns: Mapping[str, Bits] = {name: unknown(width) for name, width in fields.items()}
         self._junk = cycle([unknowns, {name: (1 << width) - 1 for name, width in fields.items()}])

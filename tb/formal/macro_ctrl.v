@@ -13,7 +13,10 @@ module formal_macro_ctrl #(
   parameter integer ACTIVE_ROWS     = 1,
   parameter integer COLS_PER_ADC    = 1,
   parameter integer N_ADCS          = 1,
+  parameter integer IN_LANES        = 1,
+  parameter integer INPUT_BITS      = 1,
   parameter integer DAC_BITS        = 1,
+  parameter integer SLICE_ACCUMULATION = 0,
   parameter integer CELL_BITS       = 1,
   parameter integer X_SLICES        = 1,
   parameter integer W_SLICES        = 1,
@@ -22,7 +25,8 @@ module formal_macro_ctrl #(
   parameter integer WL_CYCLES       = 1,
   parameter integer SETTLE_CYCLES   = 1,
   parameter integer MAX_ROUNDS      = 1,
-  parameter integer ROUND_WORDS     = 6,
+  parameter integer ROUND_WORDS     = 7,
+  parameter integer STEP_SHIFT_MAX  = 0,
   parameter integer ACC_BITS        = 8,
   parameter integer WL_SUM_BITS     = 1,
   parameter integer TAKE_CYCLES     = 5,  // codes on offer wait at most this long
@@ -41,9 +45,14 @@ module formal_macro_ctrl #(
   output wire                   word_ready_o
 );
 
+  wire                   load_signed, phase_sign, share, residual, res_want, round_done, error, round_busy;
+  wire [15:0]            load_bias, res_col, res_lanes;
+  wire [INPUT_BITS-1:0]  bias_code;
+  wire [7:0]             x_slice, error_round;
+  wire [3:0]             error_code;
   wire                   load_en, swap, drive, wl_on, hold, sample, step_three, code_step_three;
   wire                   first, keep, psum, final_pass, negate, offset, psum_want, last, raw;
-  wire [15:0]            load_base, load_count, row_first, row_num, mux, phase_code, psum_lanes, col, lanes;
+  wire [15:0]            load_base, load_count, row_first, row_num, mux, position, psum_lanes, col, lanes;
   wire [7:0]             slice, w_slice, slice_shift, x_shift;
   wire [6:0]             step_shift, code_step_shift;
   wire [WL_SUM_BITS-1:0] wl_sum;
@@ -73,16 +82,23 @@ module formal_macro_ctrl #(
   end
 
   macro_ctrl #(
+    .ROWS           (ROWS),
+    .COLS           (COLS),
     .ACTIVE_ROWS    (ACTIVE_ROWS),
     .N_ADCS         (N_ADCS),
+    .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
+    .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
     .CELL_BITS      (CELL_BITS),
+    .X_SLICES       (X_SLICES),
     .W_SLICES       (W_SLICES),
     .WEIGHT_ENCODING(WEIGHT_ENCODING),
     .WL_CYCLES      (WL_CYCLES),
     .SETTLE_CYCLES  (SETTLE_CYCLES),
+    .IN_LANES       (IN_LANES),
     .MAX_ROUNDS     (MAX_ROUNDS),
     .ROUND_WORDS    (ROUND_WORDS),
+    .STEP_SHIFT_MAX (STEP_SHIFT_MAX),
     .ACC_BITS       (ACC_BITS),
     .WL_SUM_BITS    (WL_SUM_BITS)
   ) dut (
@@ -92,19 +108,30 @@ module formal_macro_ctrl #(
     .word_ready_o     (word_ready_o),
     .word_addr_i      (word_addr_i),
     .word_data_i      (word_data_i),
+    .busy_o           (round_busy),
+    .round_done_o     (round_done),
+    .error_valid_o    (error),
+    .error_code_o     (error_code),
+    .error_round_o    (error_round),
     .load_en_o        (load_en),
     .load_base_o      (load_base),
     .load_count_o     (load_count),
+    .load_signed_o    (load_signed),
+    .load_bias_o      (load_bias),
+    .load_bias_code_o (bias_code),
     .loading_i        (loading_q),
     .loaded_i         (loaded_q),
     .swap_o           (swap),
     .drive_o          (drive),
     .wl_on_o          (wl_on),
     .slice_o          (slice),
+    .phase_o          (phase_sign),
     .row_first_o      (row_first),
     .row_num_o        (row_num),
     .wl_sum_i         (wl_sum_i),
     .w_slice_o        (w_slice),
+    .x_slice_o        (x_slice),
+    .share_o          (share),
     .hold_o           (hold),
     .mux_o            (mux),
     .sample_o         (sample),
@@ -113,10 +140,11 @@ module formal_macro_ctrl #(
     .step_three_o     (step_three),
     .code_valid_o     (code_valid_o),
     .code_ready_i     (code_ready_i),
-    .phase_o          (phase_code),
+    .position_o       (position),
     .first_o          (first),
     .keep_o           (keep),
     .psum_o           (psum),
+    .residual_o       (residual),
     .final_o          (final_pass),
     .code_step_shift_o(code_step_shift),
     .code_step_three_o(code_step_three),
@@ -127,6 +155,9 @@ module formal_macro_ctrl #(
     .wl_sum_o         (wl_sum),
     .psum_want_o      (psum_want),
     .psum_lanes_o     (psum_lanes),
+    .res_want_o       (res_want),
+    .res_col_o        (res_col),
+    .res_lanes_o      (res_lanes),
     .col_o            (col),
     .lanes_o          (lanes),
     .last_o           (last),
@@ -150,6 +181,8 @@ module formal_macro_ctrl #(
   (* hierconn *) wire [ROUND_BITS-1:0]           \dut.code_q ;
   (* hierconn *) wire                            \dut.busy_q ;
   (* hierconn *) wire [15:0]                     \dut.wait_q ;
+  (* hierconn *) wire [3:0]                      \dut.load_error ;
+  (* hierconn *) wire                            \dut.s_q ;
   (* hierconn *) wire [7:0]                      \dut.x_q ;
   (* hierconn *) wire [7:0]                      \dut.w_q ;
   (* hierconn *) wire [15:0]                     \dut.row_q ;
@@ -166,6 +199,8 @@ module formal_macro_ctrl #(
   wire [ROUND_BITS-1:0]           load         = \dut.load_q ;
   wire                            busy         = \dut.busy_q ;
   wire [15:0]                     waited       = \dut.wait_q ;
+  wire                            broken       = \dut.load_error != 4'd0;
+  wire                            s            = \dut.s_q ;
   wire [7:0]                      x            = \dut.x_q ;
   wire [7:0]                      w            = \dut.w_q ;
   wire [15:0]                     row          = \dut.row_q ;
@@ -176,34 +211,39 @@ module formal_macro_ctrl #(
   wire [15:0]                     conv_col     = \dut.col_q ;
   wire [15:0]                     code_col     = \dut.code_col_q ;
   wire [15:0]                     code_phase   = \dut.code_phase_q ;
+  wire [DESC_BITS-1:0]            load_desc    = rounds[load*DESC_BITS +: DESC_BITS];
   wire [DESC_BITS-1:0]            settle_desc  = rounds[\dut.settle_q *DESC_BITS +: DESC_BITS];
   wire [DESC_BITS-1:0]            convert_desc = rounds[\dut.convert_q *DESC_BITS +: DESC_BITS];
   wire [DESC_BITS-1:0]            code_desc    = rounds[\dut.code_q *DESC_BITS +: DESC_BITS];
   wire [15:0]                     convert_cols = convert_desc[63:48];
   wire [15:0]                     code_cols    = code_desc[63:48];
   wire [7:0]                      plan         = settle_desc[71:64];
+  wire                            two_signs    = settle_desc[77];
+  wire [16:0]                     round_rows   = settle_desc[31:16] + settle_desc[175:160];
 
-  // The chain in the round memory: what rounds.validate lets pass, and where it ends //
+  // The chain in the round memory: where it ends, at the latest with the memory; what round_check lets pass //
 
   integer               r;
-  reg                   valid_chain, ended;
+  reg                   ended;
   reg [ROUND_BITS-1:0]  end_round;
   reg [DESC_BITS-1:0]   desc;
   always @* begin
-    valid_chain = 1'b1;
-    ended       = 1'b0;
-    end_round   = {ROUND_BITS{1'b0}};
+    ended     = 1'b0;
+    end_round = {ROUND_BITS{1'b0}};
     for (r = 0; r < MAX_ROUNDS; r = r + 1) begin
       desc = rounds[r*DESC_BITS +: DESC_BITS];
       if (!ended) begin
-        if (desc[31:16] == 0 || desc[31:16] > ROWS || {1'b0, desc[15:0]} + {1'b0, desc[31:16]} > ROWS) valid_chain = 1'b0;
-        if (desc[63:48] == 0 || desc[63:48] > COLS) valid_chain = 1'b0;
-        if (desc[71:64] == 0 || desc[71:64] > X_SLICES) valid_chain = 1'b0;
         end_round = r;
         ended     = desc[76];
       end
     end
   end
+
+  function good;
+    input [DESC_BITS-1:0] d;
+    good = d[31:16] != 0 && {2'd0, d[15:0]} + d[31:16] + d[175:160] <= ROWS && d[63:48] != 0 && d[63:48] <= COLS
+           && d[71:64] != 0 && d[71:64] <= X_SLICES;
+  endfunction
 
   // How long each stage may still take //
 
@@ -211,7 +251,7 @@ module formal_macro_ctrl #(
   localparam integer SETTLE        = WL_CYCLES + SETTLE_CYCLES;
   localparam integer PHASE_CYCLES  = ADC_BITS + 1 + TAKE_CYCLES;
   localparam integer PASS_CYCLES   = SETTLE + PHASES * PHASE_CYCLES;
-  localparam integer PASSES        = GROUPS * X_SLICES * W_SLICES;
+  localparam integer PASSES        = GROUPS * 2 * X_SLICES * W_SLICES;
   localparam integer ROUND_CYCLES  = LOAD_CYCLES + PASSES * PASS_CYCLES + 1;
   localparam integer CHAIN_CYCLES  = MAX_ROUNDS * ROUND_CYCLES + (PASSES + 1) * PASS_CYCLES + 2 * TAKE_CYCLES;
   localparam integer HOLD_CYCLES   = SETTLE + PHASES * PHASE_CYCLES + TAKE_CYCLES;
@@ -223,11 +263,11 @@ module formal_macro_ctrl #(
   reg  [15:0] away_q;       // cycles since words could move, or since the first beat of the chain that came last
   reg  [15:0] group_q;      // groups of the round that have settled
   reg         up_q = 1'b0;
-  reg         done_q, more_q, code_waits_q, owed_q;
-  reg  [15:0] done_phase_q, owed_lanes_q;
+  reg         done_q, more_q, code_waits_q, owed_q, res_owed_q, error_q;
+  reg  [15:0] done_phase_q, owed_lanes_q, res_lanes_q, res_col_q;
 
-  localparam integer FIELDS = 16 + 5 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS + 32 + 1 + 5 + 2 * ACC_BITS;
-  wire [FIELDS-1:0] fields = {phase_code, first, keep, psum, final_pass, negate, code_step_shift, code_step_three,
+  localparam integer FIELDS = 16 + 6 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS + 32 + 1 + 5 + 2 * ACC_BITS;
+  wire [FIELDS-1:0] fields = {position, first, keep, psum, residual, final_pass, negate, code_step_shift, code_step_three,
                               slice_shift, offset, raw, x_shift, wl_sum, col, lanes, last, shift, lo, hi};
   reg  [FIELDS-1:0] fields_q;
 
@@ -235,9 +275,10 @@ module formal_macro_ctrl #(
   wire        begun    = load != 0 || loading_q || loaded_q;
   wire        due      = begun && !loaded_q;
   wire        begins   = beat && !begun;
-  wire        pass_end = w == W_SLICES - 1 && x == plan - 8'd1 && left <= ACTIVE_ROWS;
-  wire        resume   = hold && !pass_end;
-  wire        advance  = w == W_SLICES - 1 && x == plan - 8'd1;
+  wire        advance  = w == W_SLICES - 1 && x == plan - 8'd1 && s == two_signs;  // last pass of a group
+  wire        pass_end = advance && left <= ACTIVE_ROWS;
+  wire        settled  = hold || share;
+  wire        resume   = settled && !pass_end;
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -250,15 +291,19 @@ module formal_macro_ctrl #(
       done_q        <= 1'b0;
       code_waits_q  <= 1'b0;
       owed_q        <= 1'b0;
+      res_owed_q    <= 1'b0;
+      error_q       <= 1'b0;
     end else begin
       code_age_q    <= (code_valid_o && !code_ready_i) ? code_age_q + 16'd1 : 16'd0;
       load_age_q    <= (due && !(beat && beat_last_i)) ? load_age_q + 16'd1 : 16'd0;
-      settle_age_q  <= (swap || hold) ? 16'd0 : settle_age_q + 16'd1;
+      settle_age_q  <= (swap || settled) ? 16'd0 : settle_age_q + 16'd1;
       convert_age_q <= hold ? 16'd0 : convert_age_q + 16'd1;
       away_q        <= (begins || quiet) ? 16'd0 : away_q + 16'd1;
       done_q        <= adc_done;
       code_waits_q  <= code_valid_o && !code_ready_i;
       owed_q        <= psum_want && !(code_valid_o && code_ready_i && first && psum);
+      res_owed_q    <= res_want && !(code_valid_o && code_ready_i && first && residual);
+      error_q       <= error;
       group_q       <= swap ? 16'd0 : (resume && advance) ? group_q + 16'd1 : group_q;
     end
   end
@@ -267,6 +312,8 @@ module formal_macro_ctrl #(
     more_q       <= convert_cols - conv_col > N_ADCS;
     done_phase_q <= phase;
     owed_lanes_q <= psum_lanes;
+    res_lanes_q  <= res_lanes;
+    res_col_q    <= res_col;
     fields_q     <= fields;
   end
 
@@ -274,7 +321,8 @@ module formal_macro_ctrl #(
   wire [15:0] phase_rest   = waiting ? ADC_BITS + 1 : trials_q;
   wire [15:0] phases_after = PHASES - 1 - phase;
   wire [15:0] convert_rest = convert_busy ? phases_after * PHASE_CYCLES + phase_rest + TAKE_CYCLES : 16'd0;
-  wire [15:0] pass_number  = (group_q * X_SLICES + x) * W_SLICES + w;
+  wire [15:0] group_pass   = (SLICE_ACCUMULATION == 1) ? w * X_SLICES + x : x * W_SLICES + w;
+  wire [15:0] pass_number  = (group_q * 2 + s) * X_SLICES * W_SLICES + group_pass;
   wire [15:0] passes_after = PASSES - 1 - pass_number;
   wire [15:0] settle_rest  = busy ? passes_after * PASS_CYCLES + (SETTLE - 1 - waited) + PHASES * PHASE_CYCLES + 1 : 16'd0;
   wire [15:0] rounds_after = end_round - load;
@@ -287,8 +335,6 @@ module formal_macro_ctrl #(
 
   // Power comes with the reset active.
   wire a_reset = up_q || !rst_ni;
-  // rtl/macro_ctrl.md: "The fields are not checked in hardware: `rounds.validate` refuses what the table above does not allow."
-  wire a_chain = !armed || (valid_chain && ended);
   // rtl/macro_ctrl.md: "codes on offer are taken within a bound"
   wire a_taken = !code_valid_o || code_ready_i || code_age_q < TAKE_CYCLES - 1;
   // rtl/macro_ctrl.md: "the vectors of a chain under way come within a bound"
@@ -296,12 +342,21 @@ module formal_macro_ctrl #(
 
   // Stages //
 
-  // A stage that holds something runs an armed chain.
-  wire p_armed = armed || (load == 0 && !loading_q && !loaded_q && !busy && !convert_busy && !code_valid_o);
+  // Without an armed chain nothing loads; what had begun before an error still ends.
+  wire p_armed = armed || (load == 0 && !loading_q && !loaded_q);
+  // A bad descriptor never loads: no beat moves into it, and what loads or is loaded breaks no rule.
+  wire p_refused = !broken || (!load_en && !loading_q && !loaded_q) || !armed;
+  // A bad descriptor disarms the chain in the cycle after its error, and the first round is the next to load.
+  wire p_stopped = !rst_ni || !error_q || (!armed && load == 0);
+  // An error is told once.
+  wire p_once = !rst_ni || !error_q || !error;
+  // What every stage runs has rows, columns and slices that exist.
+  wire p_good = (!loading_q && !loaded_q || good(load_desc)) && (!busy || good(settle_desc))
+                && (!convert_busy || good(convert_desc)) && (!code_valid_o || good(code_desc));
   // Words move only while no stage holds anything and the next round to load is the first of its chain.
   wire p_word_ready = word_ready_o == quiet;
   // The round to load next is one of the chain.
-  wire p_load = !armed || load <= end_round;
+  wire p_load = load <= end_round;
   // Every stage that is busy runs a round of the chain.
   wire p_rounds = (!busy || \dut.settle_q <= end_round) && (!convert_busy || \dut.convert_q <= end_round)
                   && (!code_valid_o || \dut.code_q <= end_round);
@@ -318,14 +373,16 @@ module formal_macro_ctrl #(
   // The lanes on offer are at least one and no more than there are.
   wire p_lanes = !code_valid_o || (lanes >= 1 && lanes <= N_ADCS && lanes <= code_cols - code_col);
   // The pass that settles exists: its slices are of the plan, its rows of the round.
-  wire p_pass = !busy || (x < plan && w < W_SLICES && left >= 1 && group_q < GROUPS);
+  wire p_pass = !busy || (x < plan && w < W_SLICES && (!s || two_signs) && left >= 1 && group_q < GROUPS);
   // The rows that are left, and the groups that have settled, are the rows of the round.
-  wire p_rows = !busy || (left <= ROWS && left + group_q * ACTIVE_ROWS == settle_desc[31:16]
+  wire p_rows = !busy || (left <= ROWS && left + group_q * ACTIVE_ROWS == round_rows
                           && row == settle_desc[15:0] + group_q * ACTIVE_ROWS);
   // The wait for the bit lines never runs past its end.
   wire p_wait = waited < SETTLE;
   // The rows that are driven next exist and are of one group.
   wire p_driven = !(drive && wl_on) || (row_num >= 1 && row_num <= ACTIVE_ROWS && row_first + row_num <= ROWS);
+  // With analog accumulation every input slice but the last is shared, and the last alone is held.
+  wire p_shared = !settled || (hold != share && share == (SLICE_ACCUMULATION == 1 && x != plan - 8'd1));
   // A vector is loading or loaded, not both.
   wire p_loading = !(loading_q && loaded_q);
 
@@ -335,7 +392,7 @@ module formal_macro_ctrl #(
   wire p_code_age = code_age_q < TAKE_CYCLES && (code_valid_o || code_age_q == 0);
   // A vector that is due comes within the bound.
   wire p_load_age = load_age_q < LOAD_CYCLES && (due || load_age_q == 0);
-  // A pass that settles is held within HOLD_CYCLES of its drive.
+  // A pass that settles is held or shared within HOLD_CYCLES of its drive.
   wire p_held = !busy || settle_age_q + (SETTLE - 1 - waited) + convert_rest + code_rest <= HOLD_CYCLES;
   // A pass that was held is converted, and its codes are on offer or taken, within its phases' time.
   wire p_converted = !convert_busy || convert_age_q + convert_rest + code_rest <= PHASES * PHASE_CYCLES + TAKE_CYCLES;
@@ -355,12 +412,18 @@ module formal_macro_ctrl #(
   // Partial sums that are due stay due, as many of them, until their codes are taken.
   wire p_due = !rst_ni || !owed_q || (psum_want && psum_lanes == owed_lanes_q);
 
+  // Residual codes that are due stay due, as many of them and from the same column, until their codes are taken.
+  wire p_res_due = !rst_ni || !res_owed_q || (res_want && res_lanes == res_lanes_q && res_col == res_col_q);
+
   always @* begin
     assume (a_reset);
-    assume (a_chain);
     assume (a_taken);
     assume (a_loaded);
     assert (p_armed);
+    assert (p_refused);
+    assert (p_stopped);
+    assert (p_once);
+    assert (p_good);
     assert (p_word_ready);
     assert (p_load);
     assert (p_rounds);
@@ -374,6 +437,7 @@ module formal_macro_ctrl #(
     assert (p_rows);
     assert (p_wait);
     assert (p_driven);
+    assert (p_shared);
     assert (p_loading);
     assert (p_code_age);
     assert (p_load_age);
@@ -385,6 +449,7 @@ module formal_macro_ctrl #(
     assert (p_stays);
     assert (p_stable);
     assert (p_due);
+    assert (p_res_due);
   end
 
 endmodule

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from twinor.config import Config, replace
 
-from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
+from tb.common.configs import OFFSET, RAGGED, SHARED, SHARED_OFFSET, SLICED, TINY, TWOS
 from tb.formal.engine import FOLDER
 
 __all__ = ["MICRO", "PROOFS", "Proof"]
@@ -63,6 +63,7 @@ class Proof:
 TWO_BITS = replace(TINY, name="tiny_2bit", adc_bits=2)
 WIDE = tuple(replace(c, name=f"{c.name}_8bit", adc_bits=8) for c in (TINY, OFFSET, TWOS))
 ENCODINGS = (TINY, OFFSET, TWOS, SLICED, RAGGED)
+SHARED_TWO = replace(SHARED_OFFSET, name="tiny_shared_offset_2", cols_per_adc=2)
 
 MICRO = replace(
     TINY, name="micro", rows=2, cols=2, active_rows=1, in_lanes=1, input_bits=1, adc_bits=2, max_rounds=1
@@ -79,7 +80,7 @@ PROOFS = (
     Proof(
         "shift_add",
         ("shift_add.v",),
-        (*ENCODINGS[:-1], replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
+        (*ENCODINGS[:-1], SHARED_TWO, replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
         reach=10,
         show=(
             *("rst_ni", "code_valid_i", "accept", "ours", "first_i", "keep_i", "psum_i", "pass_i", "round", "code"),
@@ -101,6 +102,13 @@ PROOFS = (
         apart=(("sum_ready_i", "sum_valid_o"), ("psum_valid_i", "psum_ready_o"), ("code_valid_i", "code_ready_o")),
     ),
     Proof(
+        "streams_residual",
+        ("residual.v",),
+        ENCODINGS,
+        show=("rst_ni", "want_i", "valid_i", "ready_o", "lanes_i", "in_q", "full_o", "take_i"),
+        apart=(("valid_i", "ready_o"), ("valid_i", "full_o"), ("take_i", "full_o"), ("take_i", "ready_o")),
+    ),
+    Proof(
         "streams_requantize",
         ("requantize.v",),
         ENCODINGS,
@@ -109,7 +117,10 @@ PROOFS = (
     ),
     Proof(
         "streams_cim_macro",
-        ("cim_macro.v", "macro_ctrl.v", "wl_dac.v", "sar_adc.v", "shift_add.v", "requantize.v"),
+        (
+            *("cim_macro.v", "macro_ctrl.v", "round_check.v", "wl_dac.v", "sar_adc.v"),
+            *("residual.v", "shift_add.v", "requantize.v"),
+        ),
         (MICRO, *ENCODINGS),
         reach=12,
         show=(
@@ -121,12 +132,13 @@ PROOFS = (
             ("round_valid_i", "round_ready_o"),
             ("in_valid_i", "in_ready_o"),
             ("psum_valid_i", "psum_ready_o"),
+            ("res_valid_i", "res_ready_o"),
         ),
     ),
     Proof(
         "macro_ctrl",
-        ("macro_ctrl.v",),
-        (MICRO, *(replace(c, name=f"{c.name}_2r", max_rounds=2) for c in ENCODINGS)),
+        ("macro_ctrl.v", "round_check.v"),
+        (MICRO, *(replace(c, name=f"{c.name}_2r", max_rounds=2) for c in (*ENCODINGS, SHARED))),
         reach=24,
         show=(
             *("rst_ni", "load", "loading_q", "loaded_q", "busy", "waited", "x", "w", "left", "hold", "convert_busy"),

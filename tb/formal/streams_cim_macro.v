@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Properties of the macro's four streams: words, activations and partial sums in, outputs out.
+// Properties of the macro's five streams: words, activations, partial sums and residual codes in, outputs out.
 
 `default_nettype none
 
@@ -14,6 +14,7 @@ module formal_streams_cim_macro #(
   parameter integer CELL_BITS       = 1,
   parameter integer INPUT_BITS      = 1,
   parameter integer DAC_BITS        = 1,
+  parameter integer SLICE_ACCUMULATION = 0,
   parameter integer ADC_BITS        = 1,
   parameter integer WL_CYCLES       = 1,
   parameter integer SETTLE_CYCLES   = 1,
@@ -28,6 +29,8 @@ module formal_streams_cim_macro #(
   parameter integer ACC_BITS        = 1,
   parameter integer WL_SUM_BITS     = 1,
   parameter integer ROUND_WORDS     = 1,
+  parameter integer STEP_SHIFT_MAX  = 0,
+  parameter integer RESIDUAL_BITS   = 1,
   parameter integer CURRENT_BITS    = 1,
   parameter integer MULT_BITS       = 1,
   parameter integer ADD_BITS        = 1
@@ -41,11 +44,14 @@ module formal_streams_cim_macro #(
   input  wire [IN_LANES*INPUT_BITS-1:0] in_data_i,
   input  wire psum_valid_i,
   input  wire [PSUM_BITS-1:0] psum_data_i,
+  input  wire res_valid_i,
+  input  wire [INPUT_BITS:0] res_data_i,
   input  wire out_ready_i,
   input  wire [N_ADCS-1:0] cmp_i,
   output wire round_ready_o,
   output wire in_ready_o,
   output wire psum_ready_o,
+  output wire res_ready_o,
   output wire out_valid_o
 );
 
@@ -62,6 +68,7 @@ module formal_streams_cim_macro #(
     .CELL_BITS      (CELL_BITS),
     .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
+    .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
     .ADC_BITS       (ADC_BITS),
     .WL_CYCLES      (WL_CYCLES),
     .SETTLE_CYCLES  (SETTLE_CYCLES),
@@ -76,6 +83,8 @@ module formal_streams_cim_macro #(
     .ACC_BITS       (ACC_BITS),
     .WL_SUM_BITS    (WL_SUM_BITS),
     .ROUND_WORDS    (ROUND_WORDS),
+    .STEP_SHIFT_MAX (STEP_SHIFT_MAX),
+    .RESIDUAL_BITS  (RESIDUAL_BITS),
     .CURRENT_BITS   (CURRENT_BITS),
     .MULT_BITS      (MULT_BITS),
     .ADD_BITS       (ADD_BITS)
@@ -89,6 +98,9 @@ module formal_streams_cim_macro #(
     .in_data_i    (in_data_i),
     .psum_valid_i (psum_valid_i),
     .psum_data_i  (psum_data_i),
+    .res_valid_i  (res_valid_i),
+    .res_data_i   (res_data_i),
+    .res_ready_o  (res_ready_o),
     .out_ready_i  (out_ready_i),
     .cmp_i        (cmp_i),
     .round_ready_o(round_ready_o),
@@ -97,6 +109,14 @@ module formal_streams_cim_macro #(
     .out_valid_o  (out_valid_o),
     .out_data_o   (out_data),
     .out_last_o   (out_last),
+    .busy_o       (),
+    .round_done_o (),
+    .chain_done_o (),
+    .error_valid_o(),
+    .error_code_o (),
+    .error_round_o(),
+    .x_slice_o    (),
+    .share_o      (),
     .hold_o       (),
     .sample_o     (),
     .wl_o         (),
@@ -110,6 +130,11 @@ module formal_streams_cim_macro #(
   (* hierconn *) wire        \dut.word_ready ;
   (* hierconn *) wire        \dut.u_macro_ctrl.armed_q ;
   (* hierconn *) wire        \dut.u_wl_dac.loaded_q ;
+  (* hierconn *) wire        \dut.u_macro_ctrl.bad ;
+  (* hierconn *) wire        \dut.u_wl_dac.streamed ;
+  (* hierconn *) wire        \dut.res_want ;
+  (* hierconn *) wire [15:0] \dut.res_lanes ;
+  (* hierconn *) wire [15:0] \dut.u_residual.have_q ;
   (* hierconn *) wire        \dut.psum_want ;
   (* hierconn *) wire [15:0] \dut.psum_lanes ;
   (* hierconn *) wire [15:0] \dut.u_shift_add.have_q ;
@@ -117,6 +142,8 @@ module formal_streams_cim_macro #(
   wire word_ready = \dut.word_ready ;
   wire armed      = \dut.u_macro_ctrl.armed_q ;
   wire loaded     = \dut.u_wl_dac.loaded_q ;
+  wire bad        = \dut.u_macro_ctrl.bad ;
+  wire streamed   = \dut.u_wl_dac.streamed ;
 
   // A word that exists, of a round or of the column table; any other is dropped and disturbs nothing.
   wire exists = round_addr_i[15] || (round_addr_i[4:0] < ROUND_WORDS && round_addr_i[14:5] < MAX_ROUNDS);
@@ -126,10 +153,11 @@ module formal_streams_cim_macro #(
   reg                up_q = 1'b0;
   reg                offered_q, last_q;
   reg [ACC_BITS-1:0] data_q;
-  reg                word_waits_q, in_waits_q, psum_waits_q;
+  reg                word_waits_q, in_waits_q, psum_waits_q, res_waits_q;
   reg [47:0]         word_q;
   reg [IN_LANES*INPUT_BITS-1:0] in_q;
   reg [PSUM_BITS-1:0] psum_q;
+  reg [INPUT_BITS:0]  res_q;
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -137,11 +165,13 @@ module formal_streams_cim_macro #(
       word_waits_q <= 1'b0;
       in_waits_q   <= 1'b0;
       psum_waits_q <= 1'b0;
+      res_waits_q  <= 1'b0;
     end else begin
       offered_q    <= out_valid_o && !out_ready_i;
       word_waits_q <= round_valid_i && !round_ready_o;
       in_waits_q   <= in_valid_i && !in_ready_o;
       psum_waits_q <= psum_valid_i && !psum_ready_o;
+      res_waits_q  <= res_valid_i && !res_ready_o;
     end
   end
   always @(posedge clk_i) begin
@@ -151,6 +181,7 @@ module formal_streams_cim_macro #(
     word_q <= {round_addr_i, round_data_i};
     in_q   <= in_data_i;
     psum_q <= psum_data_i;
+    res_q  <= res_data_i;
   end
 
   // Assumptions //
@@ -164,6 +195,9 @@ module formal_streams_cim_macro #(
   // rtl/cim_macro.md: "A valid beat stays with stable data until it moves, on every stream and in both directions."
   wire a_psums = !psum_waits_q || (psum_valid_i && psum_data_i == psum_q);
 
+  // rtl/cim_macro.md: "A valid beat stays with stable data until it moves, on every stream and in both directions."
+  wire a_residuals = !res_waits_q || (res_valid_i && res_data_i == res_q);
+
   // Properties //
 
   // An output that was offered and not taken is still offered.
@@ -173,21 +207,25 @@ module formal_streams_cim_macro #(
   // Words move while no chain is under way and the output lanes are empty or empty out.
   wire p_word_ready = round_ready_o == (word_ready && (\dut.u_requantize.left_q == 0
                       || (\dut.u_requantize.left_q == 1 && (!out_valid_o || out_ready_i))));
-  // Where a word and an input beat meet, the word moves and the beat waits; a word that does not exist disturbs nothing.
-  wire p_in_ready = in_ready_o == (armed && !loaded && !(round_valid_i && round_ready_o && exists));
+  // A beat of activations moves while one is due, unless a word that exists moves or the round's descriptor is bad.
+  wire p_in_ready = in_ready_o == (armed && !loaded && streamed && !bad && !(round_valid_i && round_ready_o && exists));
   // A partial sum moves while one is due and not in.
   wire p_psum_ready = psum_ready_o == (\dut.psum_want && \dut.u_shift_add.have_q < \dut.psum_lanes );
+  // A residual code moves while one is due and not in.
+  wire p_res_ready = res_ready_o == (\dut.res_want && \dut.u_residual.have_q < \dut.res_lanes );
 
   always @* begin
     assume (a_reset);
     assume (a_words);
     assume (a_inputs);
     assume (a_psums);
+    assume (a_residuals);
     assert (p_stays);
     assert (p_stable);
     assert (p_word_ready);
     assert (p_in_ready);
     assert (p_psum_ready);
+    assert (p_res_ready);
   end
 
 endmodule

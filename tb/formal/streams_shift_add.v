@@ -10,6 +10,7 @@ module formal_streams_shift_add #(
   parameter integer CODE_BITS       = 3,
   parameter integer ACC_BITS        = 8,
   parameter integer PSUM_BITS       = 8,
+  parameter integer RESIDUAL_BITS   = 8,
   parameter integer WL_SUM_BITS     = 1,
   parameter integer WEIGHT_BITS     = 2,
   parameter integer WEIGHT_ENCODING = 0
@@ -18,10 +19,11 @@ module formal_streams_shift_add #(
   input  wire                        rst_ni,
   input  wire                        code_valid_i,
   input  wire [N_ADCS*CODE_BITS-1:0] code_i,
-  input  wire [15:0]                 phase_i,
+  input  wire [15:0]                 position_i,
   input  wire                        first_i,
   input  wire                        keep_i,
   input  wire                        psum_i,
+  input  wire                        residual_i,
   input  wire                        final_i,
   input  wire [6:0]                  step_shift_i,
   input  wire                        step_three_i,
@@ -34,9 +36,12 @@ module formal_streams_shift_add #(
   input  wire [15:0]                 psum_lanes_i,
   input  wire                        psum_valid_i,
   input  wire [PSUM_BITS-1:0]        psum_data_i,
+  input  wire                        res_full_i,
+  input  wire [N_ADCS*RESIDUAL_BITS-1:0] res_product_i,
   input  wire                        sum_ready_i,
   output wire                        code_ready_o,
   output wire                        psum_ready_o,
+  output wire                        res_take_o,
   output wire                        sum_valid_o
 );
 
@@ -48,6 +53,7 @@ module formal_streams_shift_add #(
     .CODE_BITS      (CODE_BITS),
     .ACC_BITS       (ACC_BITS),
     .PSUM_BITS      (PSUM_BITS),
+    .RESIDUAL_BITS  (RESIDUAL_BITS),
     .WL_SUM_BITS    (WL_SUM_BITS),
     .WEIGHT_BITS    (WEIGHT_BITS),
     .WEIGHT_ENCODING(WEIGHT_ENCODING)
@@ -57,10 +63,11 @@ module formal_streams_shift_add #(
     .code_valid_i (code_valid_i),
     .code_ready_o (code_ready_o),
     .code_i       (code_i),
-    .phase_i      (phase_i),
+    .position_i      (position_i),
     .first_i      (first_i),
     .keep_i       (keep_i),
     .psum_i       (psum_i),
+    .residual_i   (residual_i),
     .final_i      (final_i),
     .step_shift_i (step_shift_i),
     .step_three_i (step_three_i),
@@ -74,6 +81,9 @@ module formal_streams_shift_add #(
     .psum_valid_i (psum_valid_i),
     .psum_ready_o (psum_ready_o),
     .psum_data_i  (psum_data_i),
+    .res_take_o   (res_take_o),
+    .res_full_i   (res_full_i),
+    .res_product_i(res_product_i),
     .sum_valid_o  (sum_valid_o),
     .sum_ready_i  (sum_ready_i),
     .sum_o        (sum)
@@ -84,17 +94,19 @@ module formal_streams_shift_add #(
 
   // What the last cycle offered, and how many partial sums of the position came in //
 
-  localparam integer FIELDS = N_ADCS*CODE_BITS + 16 + 4 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS;
-  wire [FIELDS-1:0] fields = {code_i, phase_i, first_i, keep_i, psum_i, final_i, step_shift_i, step_three_i,
+  localparam integer FIELDS = N_ADCS*CODE_BITS + 16 + 5 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS;
+  wire [FIELDS-1:0] fields = {code_i, position_i, first_i, keep_i, psum_i, residual_i, final_i, step_shift_i, step_three_i,
                               slice_shift_i, negate_i, offset_i, x_shift_i, wl_sum_i};
 
   reg                       up_q = 1'b0;
-  reg                       code_waits_q, sum_waits_q, owed_q;
+  reg                       code_waits_q, sum_waits_q, owed_q, full_q;
+  reg [N_ADCS*RESIDUAL_BITS-1:0] product_q;
   reg [FIELDS-1:0]          fields_q;
   reg [N_ADCS*ACC_BITS-1:0] sum_q;
   reg [15:0]                in_q, lanes_q;
 
   wire from_psum = first_i && psum_i;
+  wire from_res  = first_i && residual_i;
   wire accept    = code_valid_i && code_ready_o;
   wire beat      = psum_valid_i && psum_ready_o;
   wire complete  = in_q == psum_lanes_i;
@@ -104,11 +116,13 @@ module formal_streams_shift_add #(
       code_waits_q <= 1'b0;
       sum_waits_q  <= 1'b0;
       owed_q       <= 1'b0;
+      full_q       <= 1'b0;
       in_q         <= 16'd0;
     end else begin
       code_waits_q <= code_valid_i && !code_ready_o;
       sum_waits_q  <= sum_valid_o && !sum_ready_i;
       owed_q       <= psum_want_i && !(accept && from_psum);
+      full_q       <= res_full_i && !res_take_o;
       in_q         <= beat ? in_q + 16'd1 : (accept && from_psum) ? 16'd0 : in_q;
     end
   end
@@ -117,6 +131,7 @@ module formal_streams_shift_add #(
     fields_q <= fields;
     sum_q    <= sum;
     lanes_q  <= psum_lanes_i;
+    product_q <= res_product_i;
   end
 
   // Assumptions //
@@ -129,8 +144,10 @@ module formal_streams_shift_add #(
   wire a_psums = !owed_q || (psum_want_i && psum_lanes_i == lanes_q);
   // rtl/shift_add.md: "the next `psum_lanes_i` columns are due"
   wire a_due = (psum_lanes_i >= 1 && psum_lanes_i <= N_ADCS) && (psum_want_i || !(code_valid_i && from_psum));
+  // rtl/shift_add.md: "stays high, with stable products, until they are taken"
+  wire a_products = !full_q || (res_full_i && res_product_i == product_q);
   // rtl/shift_add.md: "accumulator position, below `COLS_PER_ADC`"
-  wire a_phase = phase_i < COLS_PER_ADC;
+  wire a_position = position_i < COLS_PER_ADC;
 
   // Properties //
 
@@ -142,8 +159,10 @@ module formal_streams_shift_add #(
   wire p_together = !code_valid_i || !final_i || (code_ready_o == (sum_valid_o && sum_ready_i));
   // Only a final pass offers sums.
   wire p_final = !sum_valid_o || (code_valid_i && final_i);
-  // Codes are taken as soon as partial sums (if due) are complete and the sums of a final pass can leave.
-  wire p_code_ready = code_ready_o == ((!from_psum || complete) && (!final_i || sum_ready_i));
+  // Codes are taken as soon as partial sums and products (if due) are in and the sums of a final pass can leave.
+  wire p_code_ready = code_ready_o == ((!from_psum || complete) && (!from_res || res_full_i) && (!final_i || sum_ready_i));
+  // Residual products are taken with the codes of a first pass that adds them, and in no other cycle.
+  wire p_take = res_take_o == (accept && from_res);
   // A partial sum moves while one is due and not in, and only then.
   wire p_psum_ready = psum_ready_o == (psum_want_i && in_q < psum_lanes_i);
   // The block counts the partial sums that came in (needed by the induction).
@@ -158,12 +177,14 @@ module formal_streams_shift_add #(
     assume (a_codes);
     assume (a_psums);
     assume (a_due);
-    assume (a_phase);
+    assume (a_products);
+    assume (a_position);
     assert (p_stays);
     assert (p_stable);
     assert (p_together);
     assert (p_final);
     assert (p_code_ready);
+    assert (p_take);
     assert (p_psum_ready);
     assert (p_have);
     assert (p_lanes);

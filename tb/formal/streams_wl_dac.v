@@ -20,6 +20,9 @@ module formal_streams_wl_dac #(
   input  wire                           load_en_i,
   input  wire [15:0]                    load_base_i,
   input  wire [15:0]                    load_count_i,
+  input  wire                           load_signed_i,
+  input  wire [15:0]                    load_bias_i,
+  input  wire [INPUT_BITS-1:0]          bias_code_i,
   input  wire                           swap_i,
   output wire                           in_ready_o
 );
@@ -44,12 +47,16 @@ module formal_streams_wl_dac #(
     .load_en_i   (load_en_i),
     .load_base_i (load_base_i),
     .load_count_i(load_count_i),
+    .load_signed_i(load_signed_i),
+    .load_bias_i (load_bias_i),
+    .bias_code_i (bias_code_i),
     .loading_o   (loading),
     .loaded_o    (loaded),
     .swap_i      (swap_i),
     .drive_i     (1'b0),
     .wl_on_i     (1'b0),
     .slice_i     (8'd0),
+    .phase_i     (1'b0),
     .row_first_i (16'd0),
     .row_num_i   (16'd1),
     .wl_o        (),
@@ -60,8 +67,9 @@ module formal_streams_wl_dac #(
 
   reg        up_q = 1'b0;
   reg        full_q;
-  reg [15:0] rows_q, base_q, count_q;
-  wire       beat = in_valid_i && in_ready_o;
+  reg [15:0] rows_q, base_q, count_q, bias_q;
+  wire       streamed = rows_q < load_count_i;  // else the beat is of bias rows alone
+  wire       beat     = streamed ? in_valid_i && in_ready_o : load_en_i && !full_q;
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -72,13 +80,14 @@ module formal_streams_wl_dac #(
       full_q <= 1'b0;
     end else if (beat) begin
       rows_q <= rows_q + IN_LANES;
-      full_q <= rows_q + IN_LANES >= load_count_i;
+      full_q <= rows_q + IN_LANES >= load_count_i + load_bias_i;
     end
   end
   always @(posedge clk_i) begin
     up_q    <= 1'b1;
     base_q  <= load_base_i;
     count_q <= load_count_i;
+    bias_q  <= load_bias_i;
   end
 
   (* hierconn *) wire [15:0] \dut.fill_q ;
@@ -89,16 +98,17 @@ module formal_streams_wl_dac #(
   // Power comes with the reset active.
   wire a_reset = up_q || !rst_ni;
   // rtl/wl_dac.md: "rows of the vector, at least 1"
-  wire a_count = load_count_i >= 1 && load_base_i + load_count_i <= ROWS && load_base_i < ROWS && load_count_i <= ROWS;
+  wire a_count = load_count_i >= 1 && load_base_i < ROWS && load_count_i <= ROWS && load_bias_i < ROWS
+                 && load_base_i + load_count_i + load_bias_i <= ROWS;
   // rtl/wl_dac.md: "stable from the first beat to the swap"
-  wire a_stable = rows_q == 0 || (load_base_i == base_q && load_count_i == count_q);
+  wire a_stable = rows_q == 0 || (load_base_i == base_q && load_count_i == count_q && load_bias_i == bias_q);
   // rtl/wl_dac.md: "one cycle, only while `loaded_o` is high"
   wire a_swap = !swap_i || loaded;
 
   // Properties //
 
-  // A beat may move while loading is enabled and the shadow set is not full, and only then.
-  wire p_ready = in_ready_o == (load_en_i && !full_q);
+  // A beat may move while loading is enabled and rows of activations are to come, and only then.
+  wire p_ready = in_ready_o == (load_en_i && !full_q && streamed);
   // The vector is in when as many rows as it has came in, and stays until the swap.
   wire p_loaded = loaded == full_q;
   // Some beats but not the last are in.
@@ -106,7 +116,7 @@ module formal_streams_wl_dac #(
   // The block counts the rows that came in (needed by the induction).
   wire p_fill = fill == (full_q ? 16'd0 : rows_q);
   // A vector that is not full has rows to come (needed by the induction).
-  wire p_short = full_q ? rows_q != 0 : (rows_q == 0 || rows_q < count_q);
+  wire p_short = full_q ? rows_q != 0 : (rows_q == 0 || rows_q < count_q + bias_q);
   // A vector never takes more than its rows and the surplus lanes of its last beat.
   wire p_rows = rows_q < ROWS + IN_LANES;
 

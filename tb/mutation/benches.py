@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from twinor.die import sample_die
 
-from tb.common.configs import RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS
+from tb.common.configs import RAGGED, RAGGED_OFFSET, SHARED, SLICED, TINY, TWOS
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
 from tb.common.sources import needs_die
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
 
 BLOCKS = (
-    *("wl_dac", "sar_adc", "shift_add", "requantize", "macro_ctrl", "cim_macro"),
+    *("wl_dac", "sar_adc", "residual", "shift_add", "requantize", "round_check", "macro_ctrl", "cim_macro"),
     *("flash_array", "bitline", "adc_frontend"),
 )
 """The synthesizable blocks of rtl.f, then the behavioural array."""
 
-CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, TINY)
-"""All three encodings, sizes that divide nothing, one and several weight slices; the sharpest first."""
+CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY)
+"""All three encodings, sizes that divide nothing, several weight slices, shared input slices; the sharpest first."""
 
 CPU_SECONDS = 90
 """A simulator that computes longer is in a loop without time, which no cycle limit ends."""
@@ -63,7 +63,7 @@ def steps_of(block: str) -> list[Step]:
     """The block's own bench on every configuration, then the macro's two.
 
     Example:
-        >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][4:6]
+        >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][5:7]
         [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
     """
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]

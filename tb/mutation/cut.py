@@ -80,7 +80,7 @@ def cut(block: str, mutated: str, config: Config, rtl: Path, folder: Path) -> tu
     path = rtl / "cim_macro.v" if block == "cim_macro" else sources_of(block, rtl)[0]
     for name, text in (("gold", path.read_text(encoding="utf-8")), ("gate", mutated)):
         (folder / f"{name}.v").write_text(_plain(text, block, name), encoding="utf-8")
-    children = [p for p in sources_of(block, rtl) if p != path and p.parent == rtl] if block == "cim_macro" else []
+    children = [p for p in sources_of(block, rtl) if p != path and p.parent == rtl]
     setting = " ".join(
         f"-set {name} {value}" for name, value in values.items() if name in _parameters(block, path, rtl)
     )

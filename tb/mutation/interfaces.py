@@ -28,7 +28,8 @@ class Interface:
 
 _LANES = dict.fromkeys(("sum_q", "col_q", "last_q", "raw_q", "shift_q", "lo_q", "hi_q"), "left_q != 0")
 _CODE = (
-    *("phase_o", "first_o", "keep_o", "psum_o", "final_o", "code_step_shift_o", "code_step_three_o", "slice_shift_o"),
+    *("position_o", "first_o", "keep_o", "psum_o", "residual_o", "final_o", "code_step_shift_o"),
+    *("code_step_three_o", "slice_shift_o"),
     *(
         "negate_o",
         "offset_o",
@@ -55,26 +56,38 @@ def _inside(instance: str, expression: str) -> str:
     return re.sub(r"\b[a-z]\w*_q\b", lambda match: f"{instance}__{match[0]}", expression)
 
 
-_PLAN, _BASE, _COUNT = _field("settle", 64, 8), _field("load", 0, 16), _field("load", 16, 16)
+_PLAN = _field("settle", 64, 8)
+_LOADS = "(loading_i || loaded_i)"
+_STAGES = {"load": _LOADS, "settle": "busy_q", "convert": "convert_busy_q", "code": "code_valid_q"}
+
+
+def _running(rule: str, *stages: str) -> str:
+    """A rule about the words of the round that a stage works on; `<first bit,width>` in it is a field."""
+
+    def fields(stage: str) -> str:
+        return re.sub(r"<(\d+),(\d+)>", lambda m: _field(stage, int(m[1]), int(m[2])), rule)
+
+    return " && ".join(f"(!{_STAGES[stage]} || ({fields(stage)}))" for stage in stages)
+
 
 _ROUNDS = {
-    "a chain has at most MAX_ROUNDS rounds": f"!armed_q || load_q < MAX_ROUNDS - 1 || {_field('load', 76, 1)}",
-    "plan is 1 .. X_SLICES": " && ".join(
-        f"(!{busy} || ({_field(stage, 64, 8)} != 0 && {_field(stage, 64, 8)} <= X_SLICES))"
-        for stage, busy in (("settle", "busy_q"), ("load", "armed_q"))
+    "a round that loads is the last of the memory or not the last of the chain": (
+        f"!{_LOADS} || load_q < MAX_ROUNDS - 1 || {_field('load', 76, 1)}"
     ),
-    "row_base + row_count <= ROWS": f"!armed_q || {{16'd0, {_BASE}}} + {_COUNT} <= ROWS",
-    "col_count is at least 1": f"!busy_q || {_field('settle', 48, 16)} != 0",
-    "col_base + col_count <= COLS": f"!convert_busy_q || {_field('convert', 48, 16)} <= COLS",
+    "plan is 1 .. X_SLICES": _running("<64,8> != 0 && <64,8> <= X_SLICES", "load", "settle"),
+    "row_base + row_count + bias_rows <= ROWS": _running("{16'd0, <0,16>} + <16,16> + <160,16> <= ROWS", *_STAGES),
+    "row_count is at least 1": _running("<16,16> != 0", "load", "settle"),
+    "col_count is at least 1": _running("<48,16> != 0", *_STAGES),
+    "col_base + col_count <= COLS": _running("{16'd0, <32,16>} * N_ADCS + <48,16> <= COLS", *_STAGES),
     "steps are at most 2**step_shift_max": "!code_valid_q || code_step_q[7:1] < 32",
 }
-"""What `rounds.validate` grants about the round memory, for the rounds that stages work on."""
+"""What `round_check` grants about the rounds that stages work on, because a bad descriptor never loads."""
 
 _PASSES = (
     *(f"{stage}_q < MAX_ROUNDS" for stage in ("load", "settle", "convert", "code")),
     "wait_q <= WL_CYCLES + SETTLE_CYCLES - 1",
     "!sample_q || convert_busy_q",
-    f"!busy_q || (x_q < {_PLAN} && w_q < W_SLICES)",
+    f"!busy_q || (x_q < {_PLAN} && w_q < W_SLICES && (!s_q || {_field('settle', 77, 1)}))",
     "!busy_q || {16'd0, row_q} + left_q <= ROWS",
     "!convert_busy_q || (convert_x_q < X_SLICES && convert_w_q < W_SLICES)",
     f"!convert_busy_q || col_q < {_field('convert', 48, 16)}",
@@ -90,8 +103,10 @@ INTERFACES = {
         assumptions={
             "load_base_i is a multiple of IN_LANES": "load_base_i % IN_LANES == 0",
             "load_count_i is at least 1": "load_count_i != 0",
-            "the vector ends at or below ROWS": "{16'd0, load_base_i} + load_count_i <= ROWS",
-            "load_count_i is stable from the first beat to the swap": "fill_q < load_count_i || fill_q == 0",
+            "the vector ends at or below ROWS": "{16'd0, load_base_i} + load_count_i + load_bias_i <= ROWS",
+            "load_count_i is stable from the first beat to the swap": (
+                "fill_q == 0 || fill_q < {16'd0, load_count_i} + load_bias_i"
+            ),
             "slice_i is below X_SLICES": "slice_i < X_SLICES",
             "row_num_i is 1 .. ROWS": "row_num_i != 0 && row_num_i <= ROWS",
             "the driven rows end at or below ROWS": "{16'd0, row_first_i} + row_num_i <= ROWS",
@@ -104,12 +119,22 @@ INTERFACES = {
     ),
     "shift_add": Interface(
         assumptions={
-            "phase_i is below COLS_PER_ADC": "phase_i < COLS_PER_ADC",
+            "position_i is below COLS_PER_ADC": "position_i < COLS_PER_ADC",
             "psum_lanes_i is at most N_ADCS": "psum_lanes_i <= N_ADCS",
             "psum_lanes_i is stable while partial sums wait": "have_q <= psum_lanes_i",
             "never both keep_i and psum_i": "!(keep_i && psum_i)",
         },
         observed={"sum_o": "code_valid_i"},
+        facts=("have_q <= N_ADCS",),
+    ),
+    "residual": Interface(
+        assumptions={
+            "lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS",
+            "lanes_i is stable while codes wait": "have_q <= lanes_i",
+            "the columns end at or below COLS": "{16'd0, col_i} + lanes_i <= COLS",
+            "take_i only while full_o is high": "!take_i || have_q == lanes_i",
+        },
+        observed={"product_o": "full_o"},
         facts=("have_q <= N_ADCS",),
     ),
     "requantize": Interface(
@@ -131,11 +156,16 @@ INTERFACES = {
     "macro_ctrl": Interface(
         assumptions=_ROUNDS
         | {"adc_done_i only while a conversion runs": "!adc_done_i || (convert_busy_q && !sample_q)"},
-        observed=dict.fromkeys(_CODE, "code_valid_o") | {"psum_lanes_o": "psum_want_o"},
+        observed=dict.fromkeys(_CODE, "code_valid_o") | {"psum_lanes_o": "psum_want_o"}
+        | dict.fromkeys(("res_col_o", "res_lanes_o"), "res_want_o")
+        | dict.fromkeys(("error_code_o", "error_round_o"), "error_valid_o"),
         facts=_PASSES,
     ),
     "cim_macro": Interface(
-        assumptions={name: _inside("u_macro_ctrl", text) for name, text in _ROUNDS.items()},
+        assumptions={
+            name: _inside("u_macro_ctrl", text).replace(_LOADS, "(u_wl_dac__fill_q != 0 || u_wl_dac__loaded_q)")
+            for name, text in _ROUNDS.items()
+        },
         observed={"out_data_o": "out_valid_o", "out_last_o": "out_valid_o"},
         facts=(
             *(_inside("u_macro_ctrl", text) for text in _PASSES),
@@ -145,7 +175,10 @@ INTERFACES = {
     ),
     "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
     "adc_frontend": Interface(
-        assumptions={"mux_i selects a column": "mux_i * N_ADCS + N_ADCS <= COLS"},
+        assumptions={
+            "mux_i selects a column": "mux_i * N_ADCS + N_ADCS <= COLS",
+            "x_slice_i is one of the slices that come together": "x_slice_i * DAC_BITS <= HOLD_BITS - Q_BITS",
+        },
     ),
 }
 """The interfaces of the blocks; one that is missing assumes nothing, and every output counts."""
