@@ -3,7 +3,8 @@
 // Bulk harness of the co-simulation: streams whole files through the macro and logs every seam, one line an event.
 //
 //   in : +words +beats +psums (hexadecimal, one beat a line), +cells +thresholds (the die), +outs=N outputs to expect
-//   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle
+//   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle;
+//        PREFIX.clip holds both clip counters at the end
 //   +watchdog=N ends the run after N cycles without an event; +waves dumps everything
 //
 // Cycle 0 is the first input beat. Sources never wait and the sink always takes, as golden/macro_ctrl.py assumes.
@@ -40,6 +41,7 @@ module cosim #(
   wire                           out_valid;
   wire [ACC_BITS-1:0]            out_data;
   wire                           out_last;
+  wire [31:0]                    clip_low, clip_high;
 
   macro_sim #(
 `include "macro_params_inst.vh"
@@ -59,13 +61,16 @@ module cosim #(
     .out_valid_o  (out_valid),
     .out_ready_i  (1'b1),
     .out_data_o   (out_data),
-    .out_last_o   (out_last)
+    .out_last_o   (out_last),
+    .clip_clear_i (1'b0),
+    .clip_low_o   (clip_low),
+    .clip_high_o  (clip_high)
   );
 
   // Files //
 
   reg [8*1024-1:0] name;
-  integer          words, beats, psums, hold_log, code_log, out_log, outs, watchdog, got;
+  integer          words, beats, psums, hold_log, code_log, out_log, clip_log, outs, watchdog, got;
   integer          out_count  = 0;
   integer          quiet      = 0;  // cycles without an event, words included
   integer          tail       = -1;
@@ -91,6 +96,7 @@ module cosim #(
       hold_log = opened({name[8*1019-1:0], ".hold"}, "w");
       code_log = opened({name[8*1019-1:0], ".code"}, "w");
       out_log  = opened({name[8*1019-1:0], ".out"}, "w");
+      clip_log = opened({name[8*1019-1:0], ".clip"}, "w");
     end
     if ($test$plusargs("waves")) begin
       $dumpfile("cosim.fst");
@@ -172,6 +178,7 @@ module cosim #(
     if (out_valid) out_count <= out_count + 1;
     if (out_valid && out_count + 1 == outs) tail <= 64;
     if (tail > 0) tail <= tail - 1;
+    if (tail == 0 || quiet > watchdog) $fdisplay(clip_log, "%h%h", clip_low, clip_high);
     if (tail == 0) begin
       $display("twinor: done after %0d cycles", cycle);
       $finish;

@@ -25,7 +25,10 @@ module macro_sim #(
   output wire                           out_valid_o,
   input  wire                           out_ready_i,
   output wire [ACC_BITS-1:0]            out_data_o,
-  output wire                           out_last_o
+  output wire                           out_last_o,
+  input  wire                           clip_clear_i,
+  output wire [31:0]                    clip_low_o,
+  output wire [31:0]                    clip_high_o
 );
 
   localparam integer Q_BITS = CURRENT_BITS + 1;
@@ -59,6 +62,9 @@ module macro_sim #(
     .out_ready_i  (out_ready_i),
     .out_data_o   (out_data_o),
     .out_last_o   (out_last_o),
+    .clip_clear_i (clip_clear_i),
+    .clip_low_o   (clip_low_o),
+    .clip_high_o  (clip_high_o),
     .wl_o         (wl),
     .w_slice_o    (w_slice),
     .hold_o       (hold),

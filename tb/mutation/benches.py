@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
 
 BLOCKS = (
-    *("wl_dac", "sar_adc", "shift_add", "requantize", "macro_ctrl", "cim_macro"),
+    *("wl_dac", "sar_adc", "shift_add", "requantize", "macro_ctrl", "clip_count", "cim_macro"),
     *("flash_array", "bitline", "adc_frontend"),
 )
 """The synthesizable blocks of rtl.f, then the behavioural array."""

@@ -52,6 +52,9 @@ class LayerResult:
     cycles: int = 0
     floor_cycles: int = 0
     clipped: int = 0
+    clip_low: int = 0
+    clip_high: int = 0
+    """What the Verilog's clip counters said: raw codes at either end of the range."""
     exact: bool = False
     """The accumulators were also compared with PyTorch's integer arithmetic."""
     mismatches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SEAMS, 0))
@@ -214,5 +217,7 @@ def _count(result: LayerResult, config: Config, job: Job, checked: Checked) -> N
     result.cycles += int(checked.rtl[-1].out_cycles.max()) + 1
     result.floor_cycles += job.vectors * macro_ctrl.floor_cycles(config, job.chain)
     result.clipped += sum(t.clipped for t in checked.golden)
+    result.clip_low += checked.clips[0]
+    result.clip_high += checked.clips[1]
     for seam, count in mismatches(checked.golden, checked.rtl).items():
         result.mismatches[seam] += count

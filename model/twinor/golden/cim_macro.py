@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.golden import adc_frontend, bitline, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
+from twinor.golden import adc_frontend, bitline, clip_count, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
 from twinor.golden.requantize import requantize
 from twinor.rounds import End, Start, check_streams, passes
 from twinor.trace import RoundTrace
@@ -99,13 +99,14 @@ def _run_round(
 ) -> RoundTrace:
     order = passes(config, rnd)
     seams: list[tuple[NDArray[np.integer], ...]] = []
-    clipped = 0
+    clipped, clips = 0, (0, 0)
     for p in order:
         step = rnd.steps[p.x_slice][p.w_slice]
         wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
         q, thresholds = _columns(config, die, chain.macro, rnd, wl, p)
         code, trial = sar_adc.convert(config, q, thresholds, step=step)
         clipped += sar_adc.clipped(config, q, step=step)
+        clips = clip_count.count(config, code, before=clips)
         acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
         seams.append((wl, trial, code, acc))
     lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
@@ -122,6 +123,7 @@ def _run_round(
         code_cycles=np.repeat(cycles.code, config.n_adcs, axis=2)[..., : rnd.col_count],
         out_cycles=cycles.out,
         clipped=clipped,
+        clips=clips,
     )
 
 
