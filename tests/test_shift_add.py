@@ -9,8 +9,8 @@ from twinor.config import Config
 from twinor.golden import flash_array, shift_add
 from twinor.rounds import Pass
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS, ids
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
+from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, SLICED, TINY, TWOS, ids
 
 
 def add(config: Config, acc: int, code: int, *, p: Pass, step: int, total: int = 0) -> int:
@@ -63,6 +63,6 @@ def test_hand_computed_sums(config: Config, p: Pass, step: int, code: int, total
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("shift_add", config, tmp_path)
+@pytest.mark.parametrize("case", cases("shift_add"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)
