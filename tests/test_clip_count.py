@@ -16,8 +16,8 @@ from twinor.golden import cim_macro, clip_count
 from twinor.params import RTL
 from twinor.trace import Divergence
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, TINY, TWOS, ids
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
+from tb.common.configs import OFFSET, TINY, ids
 
 
 @pytest.mark.fast
@@ -96,6 +96,6 @@ def test_a_wrong_counter_is_told_and_its_reproducer_shows_it_again(
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, TWOS, RAGGED], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("clip_count", config, tmp_path)
+@pytest.mark.parametrize("case", cases("clip_count"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -29,7 +29,7 @@ FILE_TYPES = {
     ".f": ("rtl",),
     ".core": ("rtl",),
     ".md": ("", "rtl", "tb", "tests", "model"),
-    ".yaml": ("model/twinor/presets", "tb/plans", "tb/coverage"),
+    ".yaml": ("model/twinor/presets", "tb/plans"),
     ".gtkw": ("tb/waves",),
     ".css": ("model/twinor/report",),
     ".js": ("model/twinor/report",),

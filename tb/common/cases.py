@@ -69,6 +69,7 @@ CASES = [
     *_all("shift_add", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET)),
     *_all("requantize", (TINY, NOR40, RAGGED)),
     *_all("macro_ctrl", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED)),
+    *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),
     *_all("adc_frontend", (*PRESETS, RAGGED), "ideal", "varied", "unordered", "extreme"),
