@@ -11,7 +11,7 @@ COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $
 
 WAVES_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(RTL),--rtl $(RTL)) $(if $(DIE),--die $(DIE)) $(ARGS)
 
-.PHONY: help setup sim uvm regress waves mutate formal synth gatesim crossval params test fast lint check clean distclean
+.PHONY: help setup sim uvm regress coverage waves mutate formal synth gatesim crossval params test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,10 @@ uvm: ## run the macro's pyuvm environment until every coverage goal is met (PRES
 regress: ## run every bench at every configuration (SIM=icarus or verilator, ARGS="--bench sar_adc")
 	@$(SETUP) icarus $(if $(filter verilator,$(SIM)),model) python
 	$(BIN)/python -m tb.regress $(if $(SIM),--sim $(SIM)) $(ARGS)
+
+coverage: ## run every bench on Verilator: lines and branches of the Verilog that were reached (ARGS="--block sar_adc")
+	@$(SETUP) model python
+	$(BIN)/python -m tb.coverage $(ARGS)
 
 waves: ## run one bench with waves and open them where it fails (TEST=sar_adc PRESET=name RTL=folder DIE=file)
 	@$(SETUP) icarus python

@@ -143,8 +143,11 @@ def test_a_fault_fails_on_verilator_and_a_warning_is_an_error(tmp_path: Path) ->
 
 
 @pytest.mark.rtl
-def test_the_command_prints_a_row_a_run_and_ends_with_its_figure(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--bench", "bitline", "--config", "tiny", "tiny_twos", "--jobs", "1"]) == 0
+def test_the_command_prints_a_row_a_run_and_ends_with_its_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--build", str(tmp_path), "--jobs", "1"]
+    assert command.main(["--bench", "bitline", "--config", "tiny", "tiny_twos", *where]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[1:3]] == [["bitline", name, "passed"] for name in ("tiny", "tiny_twos")]
     assert re.fullmatch(
@@ -155,7 +158,7 @@ def test_the_command_prints_a_row_a_run_and_ends_with_its_figure(capsys: pytest.
 @pytest.mark.rtl
 def test_a_failing_bench_is_told_and_gives_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rtl = mutated(tmp_path, "sar_adc.v", "seq_q >> 1", "seq_q >> 2")
-    assert command.main(["--bench", "sar_adc", "--config", "tiny", "--rtl", str(rtl), "--jobs", "1"]) == 1
+    assert command.main(["--bench", "sar_adc", "--config", "tiny", "--rtl", str(rtl), "--build", str(tmp_path)]) == 1
     told = capsys.readouterr().out
     assert "sar_adc on tiny failed: " in told and "FAILED" in told
     assert re.search(r"icarus: 0 of 1 benches passed, \d cocotb tests passed, 0 skipped, [1-9] failed", told)

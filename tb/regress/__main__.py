@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from twinor.cosim import verilator
+from twinor.cosim import icarus, verilator
 from twinor.errors import TwinorError
 
 from tb.common.build import SIMULATORS
@@ -34,6 +34,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bench", nargs="+", choices=BENCHES, default=BENCHES, help="benches (default: all)")
     parser.add_argument("--config", nargs="+", help="names of configurations (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--build", type=Path, default=icarus.BUILD, help="folder of models and runs (default: build)")
     parser.add_argument("--rtl", type=Path, default=RTL, help="another folder of Verilog")
     return parser.parse_args(argv)
 
@@ -57,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, began = arguments(argv), time.monotonic()
     if options.sim == "verilator" and verilator.lacks():
         raise TwinorError(verilator.lacks())
-    results = run_all(chosen(options), Setting(options.sim, options.rtl.resolve()), jobs=options.jobs)
+    results = run_all(
+        chosen(options), Setting(options.sim, options.rtl.resolve(), options.build.resolve()), jobs=options.jobs
+    )
     Console(highlight=False).print(_table(results))
     for result in results:
         if result.failure:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twinor.cosim import icarus
 from twinor.errors import TwinorError
 
 from tb.common.cases import CASES, Case, run_case
@@ -43,7 +42,7 @@ class Setting:
 
     simulator: str
     rtl: Path
-    build: Path = icarus.BUILD
+    build: Path
 
     def folder(self, case: Case) -> Path:
         """Where a case runs and leaves its logs, and on Verilator what it reached."""
@@ -76,7 +75,7 @@ def run_all(cases: Sequence[Case], setting: Setting, *, jobs: int) -> list[Resul
 
     Example:
         >>> from tb.common.sources import RTL
-        >>> run_all([], Setting("icarus", RTL), jobs=1)
+        >>> run_all([], Setting("icarus", RTL, RTL.parent / "build"), jobs=1)
         []
     """
     with ProcessPoolExecutor(jobs, initializer=_quiet) as pool:
