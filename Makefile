@@ -11,13 +11,13 @@ COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $
 
 WAVES_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(RTL),--rtl $(RTL)) $(if $(DIE),--die $(DIE)) $(ARGS)
 
-.PHONY: help setup sim uvm waves mutate formal synth gatesim crossval params test fast lint check clean distclean
+.PHONY: help setup sim uvm regress coverage waves mutate formal synth gatesim crossval params test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## create .venv and install the simulator and linters; the other targets do what they need of it
-	@$(SETUP) icarus lint browser python
+	@$(SETUP) icarus lint model browser python
 
 sim: ## run a trained network's layers through the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
 	@$(SETUP) icarus python
@@ -26,6 +26,14 @@ sim: ## run a trained network's layers through the Verilog macro (PRESET=name DI
 uvm: ## run the macro's pyuvm environment until every coverage goal is met (PRESET=name ARGS="--seed 2")
 	@$(SETUP) icarus python
 	$(BIN)/python -m tb.uvm $(if $(PRESET),--preset $(PRESET)) $(ARGS)
+
+regress: ## run every bench at every configuration (SIM=icarus or verilator, ARGS="--bench sar_adc")
+	@$(SETUP) icarus $(if $(filter verilator,$(SIM)),model) python
+	$(BIN)/python -m tb.regress $(if $(SIM),--sim $(SIM)) $(ARGS)
+
+coverage: ## run every bench on Verilator: lines and branches of the Verilog that were reached (ARGS="--block sar_adc")
+	@$(SETUP) model python
+	$(BIN)/python -m tb.coverage $(ARGS)
 
 waves: ## run one bench with waves and open them where it fails (TEST=sar_adc PRESET=name RTL=folder DIE=file)
 	@$(SETUP) icarus python
@@ -56,7 +64,7 @@ params: ## write rtl/macro_params.vh from a preset (ARGS="...")
 	$(BIN)/twinor params $(ARGS)
 
 test: ## run every test (ARGS="-k word")
-	@$(SETUP) icarus lint browser python
+	@$(SETUP) icarus lint model browser python
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fast: ## run the tests that need Python alone, in seconds (ARGS="-k word")

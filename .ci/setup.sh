@@ -6,6 +6,7 @@
 #
 #   icarus   Icarus Verilog, which runs the RTL; nothing is simulated without it
 #   lint     Verilator and Yosys, which only check the RTL; their tests skip where they are missing
+#   model    g++, make and ccache, with which Verilator compiles a model; its tests skip where g++ or make is missing
 #   browser  Chromium, which opens the reports; their tests skip where it is missing
 #   python   .venv with every pin of requirements.lock, and this package, editable
 #
@@ -55,6 +56,12 @@ setup_icarus() {
 setup_lint() {
   { have verilator && have yosys; } || apt_install verilator yosys ||
     say "Verilator or Yosys is missing, so tests that need it are skipped: to run them, $(apt_command verilator yosys)."
+}
+
+setup_model() {
+  { have g++ && have make && have ccache; } || apt_install g++ make ccache ||
+    { have g++ && have make; } ||
+    say "g++ or make is missing, so tests on Verilator are skipped: to run them, $(apt_command g++ make ccache)."
 }
 
 setup_browser() {
@@ -153,7 +160,7 @@ fi
 
 for part in "$@"; do
   case $part in
-    icarus | lint | browser | python) "setup_$part" ;;
-    *) die "no part of the set-up is called '$part': expected icarus, lint, browser or python." ;;
+    icarus | lint | model | browser | python) "setup_$part" ;;
+    *) die "no part of the set-up is called '$part': expected icarus, lint, model, browser or python." ;;
   esac
 done

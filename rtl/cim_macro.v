@@ -52,6 +52,11 @@ module cim_macro #(
   output wire [3:0]                     error_code_o,
   output wire [7:0]                     error_round_o,
 
+  // Codes at either end of the ADC's range since the last clear
+  input  wire                           clip_clear_i,
+  output wire [31:0]                    clip_low_o,
+  output wire [31:0]                    clip_high_o,
+
   // Analog seam
   output wire [ROWS*DAC_BITS-1:0]       wl_o,
   output wire [7:0]                     w_slice_o,
@@ -234,6 +239,22 @@ module cim_macro #(
     .shift_o          (shift),
     .lo_o             (lo),
     .hi_o             (hi)
+  );
+
+  clip_count #(
+    .N_ADCS         (N_ADCS),
+    .ADC_BITS       (ADC_BITS),
+    .CODE_BITS      (CODE_BITS),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING)
+  ) u_clip_count (
+    .clk_i  (clk_i),
+    .rst_ni (rst_ni),
+    .take_i (code_valid && code_ready),
+    .lanes_i(lanes),
+    .code_i (code),
+    .clear_i(clip_clear_i),
+    .low_o  (clip_low_o),
+    .high_o (clip_high_o)
   );
 
   // Residual codes, shift-add and requantization //

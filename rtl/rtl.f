@@ -1,5 +1,6 @@
 rtl/wl_dac.v
 rtl/sar_adc.v
+rtl/clip_count.v
 rtl/residual.v
 rtl/shift_add.v
 rtl/requantize.v

@@ -2,8 +2,10 @@
 //
 // Bulk harness of the co-simulation: streams whole files through the macro and logs every seam, one line an event.
 //
-//   in : +words +beats +psums +residuals (hexadecimal, one beat a line), +cells +thresholds (the die), +outs=N outputs to expect
-//   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle
+//   in : +words +beats +psums +residuals (hexadecimal, one beat a line), +cells +thresholds (the die),
+//        +outs=N outputs to expect
+//   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle;
+//        PREFIX.clip holds both clip counters at the end
 //   +watchdog=N ends the run after N cycles without an event; +waves dumps everything
 //
 // Cycle 0 is the first input beat. Sources never wait and the sink always takes, as golden/macro_ctrl.py assumes.
@@ -46,6 +48,7 @@ module cosim #(
   wire                           error_valid;
   wire [3:0]                     error_code;
   wire [7:0]                     error_round;
+  wire [31:0]                    clip_low, clip_high;
 
   macro_sim #(
 `include "macro_params_inst.vh"
@@ -74,13 +77,16 @@ module cosim #(
     .chain_done_o (),
     .error_valid_o(error_valid),
     .error_code_o (error_code),
-    .error_round_o(error_round)
+    .error_round_o(error_round),
+    .clip_clear_i (1'b0),
+    .clip_low_o   (clip_low),
+    .clip_high_o  (clip_high)
   );
 
   // Files //
 
   reg [8*1024-1:0] name;
-  integer          words, beats, psums, residuals, hold_log, code_log, out_log, outs, watchdog, got;
+  integer          words, beats, psums, residuals, hold_log, code_log, out_log, clip_log, outs, watchdog, got;
   integer          out_count  = 0;
   integer          quiet      = 0;  // cycles without an event, words included
   integer          tail       = -1;
@@ -107,6 +113,7 @@ module cosim #(
       hold_log = opened({name[8*1019-1:0], ".hold"}, "w");
       code_log = opened({name[8*1019-1:0], ".code"}, "w");
       out_log  = opened({name[8*1019-1:0], ".out"}, "w");
+      clip_log = opened({name[8*1019-1:0], ".clip"}, "w");
     end
     if ($test$plusargs("waves")) begin
       $dumpfile("cosim.fst");
@@ -199,6 +206,7 @@ module cosim #(
     if (out_valid) out_count <= out_count + 1;
     if (out_valid && out_count + 1 == outs) tail <= 64;
     if (tail > 0) tail <= tail - 1;
+    if (tail == 0 || quiet > watchdog) $fdisplay(clip_log, "%h%h", clip_low, clip_high);
     if (tail == 0) begin
       $display("twinor: done after %0d cycles", cycle);
       $finish;

@@ -15,7 +15,7 @@ from twinor.rounds import step_code
 from tb.common import bench
 from tb.common.checker import Checker
 from tb.common.probes import spoil
-from tb.common.values import has_unknown, pack, to_int, unknown
+from tb.common.values import has_unknown, needs_four_states, pack, to_int, unknown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,6 +142,7 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
     bench.parameters_equal_configuration(dut, "adc_frontend")
 
 
+@needs_four_states
 @cocotb.test
 async def nothing_is_known_before_the_first_sample(dut: Any) -> None:
     """Comparators are X until columns are held and sampled; sampling without a hold leaves them X."""
@@ -202,6 +203,7 @@ async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> Non
     front.check.finish()
 
 
+@needs_four_states
 @cocotb.test
 async def slice_0_starts_anew(dut: Any) -> None:
     """Charge of a vector that was shared and never held is forgotten; a slice upon nothing shared is unknown."""
@@ -256,6 +258,7 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     assert set(str(dut.cmp_o.value).upper()) == {"X"}
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
     """X in the step reaches every ADC, X in one threshold the ADC and trial that read it, and no other."""

@@ -13,7 +13,7 @@ from twinor.golden import bitline
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.values import pack, signed, to_int, unpack
+from tb.common.values import needs_four_states, pack, signed, to_int, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +62,7 @@ async def column_quantities_match_golden_in_every_slice(dut: Any) -> None:
     cocotb.log.info("%d sets of currents compared", lines.check.compared)
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_current_makes_its_own_column_unknown(dut: Any) -> None:
     """X on one bit line: the column that reads it is X and no other; an unknown slice leaves none known."""

@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cocotb
-from twinor.golden import cim_macro
+import numpy as np
+from twinor.golden import cim_macro, clip_count
 from twinor.rounds import End, Start
 
 from tb.common import bench
@@ -22,7 +23,6 @@ from tb.common.values import lanes, signed, to_int, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from twinor.config import Config
     from twinor.rounds import Chain
     from twinor.trace import RoundTrace
@@ -38,25 +38,43 @@ PARTNERS = (
 """An output, and the input of the same stream that it must not follow within a cycle."""
 
 
+class Clearing(bench.Agent):
+    """Clears the clip counters in the cycles that `when` says."""
+
+    def __init__(self, dut: Any) -> None:
+        """Never."""
+        self.dut, self.when = dut, never()
+
+    def reset(self) -> None:
+        """Clear nothing."""
+        self.dut.clip_clear_i.value = 0
+
+    def drive(self) -> None:
+        """A new decision each cycle."""
+        self.dut.clip_clear_i.value = int(next(self.when))
+
+
 class SeamMonitor(bench.Agent):
-    """Sees word lines when columns are held, and codes and sums when shift-add takes them."""
+    """Sees word lines when columns are held, codes and sums when shift-add takes them, clip counters in every cycle."""
 
     def __init__(self, dut: Any, cfg: Config, checks: dict[str, Checker[Any]]) -> None:
         """Attach to the macro's inside."""
         self.dut, self.inside, self.cfg, self.checks = dut, dut.u_cim_macro, cfg, checks
         self.lanes: list[int] = []  # columns in use of the phases to come
         self.cycle = 0
+        self.clips, self.cleared = (0, 0), 0  # counters, and what clears have forgotten
         self.holds: list[int] = []
         self.codes: list[int] = []
 
     def reset(self) -> None:
         """Forget what was to come."""
-        self.lanes, self.holds, self.codes = [], [], []
+        self.lanes, self.holds, self.codes, self.clips = [], [], [], (0, 0)
 
     def sample(self) -> None:
         """See one cycle."""
         self.cycle += 1
         cfg, inside = self.cfg, self.inside
+        self._counters()
         if to_int(inside.hold_o):
             lines = unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)
             self.checks["word lines"].got(lines, time=bench.now())
@@ -64,9 +82,19 @@ class SeamMonitor(bench.Agent):
         if to_int(inside.code_valid) and to_int(inside.code_ready):
             assert self.lanes, f"codes at {bench.now()} that no pass owes"
             count = self.lanes.pop(0)
-            self.checks["codes"].got(lanes(inside.code, cfg.code_bits, count), time=bench.now())
+            codes = lanes(inside.code, cfg.code_bits, count)
+            self.clips = clip_count.count(cfg, np.array(codes), before=self.clips)
+            self.checks["codes"].got(codes, time=bench.now())
             self.checks["partial sums"].got(lanes(inside.sum, cfg.acc_bits, count), time=bench.now())
             self.codes.append(self.cycle)
+
+    def _counters(self) -> None:
+        """What was taken before this cycle is counted; a clear forgets it."""
+        counted = to_int(self.dut.clip_low_o), to_int(self.dut.clip_high_o)
+        assert counted == self.clips, f"clip counters at {bench.now()}: expected {self.clips}, got {counted}"
+        if to_int(self.dut.clip_clear_i):
+            self.cleared += sum(self.clips)
+            self.clips = (0, 0)
 
 
 class Macro(bench.Bench):
@@ -83,7 +111,8 @@ class Macro(bench.Bench):
         self.checks: dict[str, Checker[Any]] = {}
         self.seams = SeamMonitor(dut, cfg, self.checks)
         self.outs: list[int] = []
-        super().__init__(dut, self.words, self.beats, self.psums, self.sink, self.seams)
+        self.clearing = Clearing(dut)
+        super().__init__(dut, self.words, self.beats, self.psums, self.sink, self.clearing, self.seams)
 
     async def start(self) -> None:
         """Reset; nothing is expected yet."""
@@ -219,6 +248,22 @@ async def chains_under_random_traffic_match_golden(dut: Any) -> None:
         dev.traffic(*[(0.3, 0.3), (0.8, 0.0), (0.0, 0.9), (0.6, 0.7)][n % 4])
         await dev.run_chain(some_chain(dev.cfg, rng), count)
     cocotb.log.info("%s", {name: check.compared for name, check in dev.checks.items()})
+
+
+@cocotb.test
+async def clip_counters_follow_every_conversion_and_every_clear(dut: Any) -> None:
+    """Smallest steps, so that many codes lie at the ends; clears in random cycles, those of conversions too."""
+    rng = bench.generator("clips")
+    dev = Macro(dut, rng)
+    await dev.start()
+    for n in range(24 if dev.cfg.rows <= 16 else 3):
+        dev.clearing.when = [never(), pauses(rng, 0.05), pauses(rng, 0.6)][n % 3]
+        chain = some_chain(dev.cfg, rng)
+        steps = ((dev.cfg.steps[0],) * dev.cfg.w_slices,) * dev.cfg.x_slices
+        chain = replace(chain, rounds=tuple(replace(rnd, steps=steps) for rnd in chain.rounds))
+        await dev.run_chain(chain, 2)
+    seen = dev.seams.cleared + sum(dev.seams.clips)
+    cocotb.log.info("%d codes at an end, %d forgotten", seen, dev.seams.cleared)
 
 
 @cocotb.test

@@ -19,7 +19,7 @@ from tb.common.beats import activation_beats
 from tb.common.probes import AT_REST, Memories, Outputs, States, registers, spoil
 from tb.common.stimulus import random_chain
 from tb.common.stream import never
-from tb.common.values import UnknownValue, partly, signed, to_int
+from tb.common.values import UnknownValue, needs_four_states, partly, signed, to_int
 from tb.tb_cim_macro import Macro, effort, some_chain
 
 if TYPE_CHECKING:
@@ -269,6 +269,7 @@ async def an_unknown_that_must_not_count_reaches_no_output(dut: Any) -> None:
     cocotb.log.info("%s", {name: check.compared for name, check in dev.checks.items()})
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_that_counts_reaches_its_outputs_and_is_noticed(dut: Any) -> None:
     """X in a used cell, threshold, decision, activation, partial sum, mult or add: in its columns, and in no others."""

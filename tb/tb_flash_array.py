@@ -12,7 +12,7 @@ from twinor.golden import flash_array
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.values import has_unknown, pack, to_int, unknown, unpack
+from tb.common.values import has_unknown, needs_four_states, pack, to_int, unknown, unpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,6 +83,7 @@ async def the_largest_current_does_not_spill_into_the_next_bit_line(dut: Any) ->
     array.check.finish()
 
 
+@needs_four_states
 @cocotb.test
 async def one_unknown_word_line_makes_every_current_unknown(dut: Any) -> None:
     """X or Z on any single word-line bit: all currents are X in every bit; they recover with the next pattern."""
@@ -101,6 +102,7 @@ async def one_unknown_word_line_makes_every_current_unknown(dut: Any) -> None:
     array.check.finish()
 
 
+@needs_four_states
 @cocotb.test
 async def a_row_without_cells_is_unknown_only_while_it_is_driven(dut: Any) -> None:
     """Memory words that hold X, as without a die: X with their row driven, golden with others, 0 with none."""

@@ -16,7 +16,7 @@ from twinor.golden import sar_adc
 from tb.common import bench
 from tb.common.checker import Checker
 from tb.common.probes import junk, uncleared
-from tb.common.values import pack, signed, to_int, unpack
+from tb.common.values import needs_four_states, pack, signed, to_int, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,6 +228,7 @@ async def reset_ends_a_conversion_at_once(dut: Any) -> None:
         await sar.run_all(iter([Conversion(q, ideal_thresholds(cfg), 1)]))
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_decision_makes_an_unknown_code(dut: Any) -> None:
     """X from one comparator in one trial: that ADC's code holds X, never 0; the others are clean."""

@@ -17,7 +17,7 @@ from tb.common.beats import activation_beats
 from tb.common.checker import Checker
 from tb.common.probes import junk, uncleared
 from tb.common.stream import StreamSource, never, pauses
-from tb.common.values import has_unknown, to_int, unknown, unpack
+from tb.common.values import has_unknown, needs_four_states, to_int, unknown, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -272,6 +272,7 @@ async def ready_does_not_depend_on_valid(dut: Any) -> None:
         await dac.cycle()
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_activation_makes_its_own_word_line_unknown(dut: Any) -> None:
     """X in one activation: its word line holds X when it is driven, no other does, and a sum over it is no number."""

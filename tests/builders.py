@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from twinor.config import ACCUMULATIONS, ENCODINGS, Config, load, replace
 from twinor.cosim.chain import Job
-from twinor.die import NEVER, Die, ideal_die
+from twinor.die import Die, ideal_die
 from twinor.golden import flash_array
 from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
 from twinor.rounds import Chain, End, Round, Start
+
+from tb.common.dies import random_levels as random_levels
+from tb.common.dies import random_weights as random_weights
+from tb.common.dies import wild_die as wild_die
 
 Ints = NDArray[np.integer[Any]]
 Rng = np.random.Generator
@@ -66,40 +70,9 @@ def lossless(config: Config) -> Config:
     return replace(config, adc_bits=adc_bits, active_rows=rows, step="unit", slice_accumulation="digital")
 
 
-def random_weights(config: Config, rng: Rng, rows: int, cols: int) -> Ints:
-    """Weights over the whole range of the encoding, with both ends in the first two rows if there is room."""
-    weights = rng.integers(config.weight_min, config.weight_max, (rows, cols), endpoint=True)
-    weights[:1], weights[1:2] = config.weight_min, config.weight_max
-    return weights
-
-
-def random_levels(config: Config, rng: Rng, *, macros: int = 1) -> NDArray[np.uint8]:
-    """Cell levels of random weights, uint8[macros, rows, bit_lines]."""
-    images = [random_weights(config, rng, config.rows, config.cols) for _ in range(macros)]
-    return np.stack([flash_array.levels(config, w) for w in images])
-
-
 def programmed(config: Config, weights: Ints) -> Die:
     """An ideal die of one macro that holds these weights."""
     return ideal_die(config, flash_array.levels(config, weights)[None])
-
-
-def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
-    """A die no process makes: any strength, uneven drives and threshold tables in no order."""
-    one, top = 1 << config.frac_bits, (1 << config.cell_bits) - 1
-    drive = rng.integers(0, ((1 << config.dac_bits) - 1) * one, (macros, config.rows, 1 << config.dac_bits))
-    drive[..., 0] = 0
-    levels = np.arange(1 << config.adc_bits) + config.code_min
-    threshold = levels + rng.normal(0, 3, (macros, config.n_adcs, 1 << config.adc_bits))
-    threshold = np.rint(threshold * one * one)
-    threshold[..., 0] = NEVER
-    return Die(
-        config_digest=config.digest(),
-        seed=None,
-        strength=rng.integers(0, 2 * top * one, (macros, config.rows, config.bit_lines), dtype=np.int32),
-        drive=drive.astype(np.int32),
-        threshold=threshold.astype(np.int32),
-    )
 
 
 def one_round(config: Config, **changes: Any) -> Round:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from twinor.config import Config, replace
-from twinor.die import ideal_die, ideal_thresholds, sample_die
+from twinor.die import ideal_thresholds
 from twinor.golden import adc_frontend
 
-from tb.common.configs import EXACT, NOR40, RAGGED, SHARED, SHARED_OFFSET, TINY, ids
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
+from tb.common.configs import EXACT, NOR40, TINY, ids
 
 
 @pytest.mark.fast
@@ -42,15 +42,7 @@ def test_shared_charge_is_the_weighed_sum_of_the_slices() -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("kind", ["ideal", "varied", "unordered", "extreme"])
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED, SHARED, SHARED_OFFSET], ids=ids)
-def test_verilog_matches_golden(config: Config, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", cases("adc_frontend"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
     """Extreme tables hold the ends of 32 bits, so that the product with the largest step is as wide as it gets."""
-    cells = np.zeros((1, config.rows, config.bit_lines), dtype=np.uint8)
-    die = ideal_die(config, cells) if kind == "ideal" else sample_die(config, cells, seed=8)
-    if kind == "unordered":
-        np.random.default_rng(9).shuffle(die.threshold[0, :, 1:], axis=1)
-    if kind == "extreme":
-        ends = np.iinfo(np.int32)
-        die.threshold[0, :, 1::2], die.threshold[0, :, 2::2] = ends.max, ends.min
-    run_bench("adc_frontend", config, tmp_path, die=die)
+    run_case(case, tmp_path)

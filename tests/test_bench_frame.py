@@ -109,7 +109,7 @@ def test_a_build_with_other_parameters_is_found_by_the_first_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = {"N_ADCS": TINY.n_adcs, "ADC_BITS": TINY.adc_bits, "CODE_BITS": TINY.code_bits, "WEIGHT_ENCODING": 1}
-    monkeypatch.setattr("tb.common.runner.expected_parameters", lambda config, names: wrong)
+    monkeypatch.setattr("tb.common.build.expected_parameters", lambda config, names: wrong)
     with pytest.raises(BenchFailed) as found:
         run_bench("sar_adc", TINY, tmp_path / "run", tests="elaborated")
     assert found.value.tests == ("elaborated_parameters_equal_the_configuration",)

@@ -9,8 +9,8 @@ from twinor.config import Config
 from twinor.die import ideal_die
 from twinor.golden import bitline, flash_array
 
+from tb.common.cases import Case, cases, run_case
 from tb.common.configs import EXACT, NOR40, OFFSET, SLICED, TINY, TWOS, ids
-from tb.common.runner import run_bench
 
 
 @pytest.mark.fast
@@ -41,6 +41,6 @@ def test_an_ideal_column_counts_array_units(config: Config) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("bitline", config, tmp_path)
+@pytest.mark.parametrize("case", cases("bitline"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

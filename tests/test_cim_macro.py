@@ -6,15 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import random_levels, wild_die
-from twinor.config import PRESETS, Config, load
-from twinor.die import ideal_die, sample_die
+from twinor.config import PRESETS, load
 from twinor.golden import macro_ctrl
 from twinor.params import RTL
 from twinor.rounds import Chain, End, Round, passes
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, SLICED, TINY, TWOS
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
 
 
 def stated_cycles() -> dict[str, list[int]]:
@@ -41,29 +38,13 @@ def test_the_cycles_of_the_specification_are_those_of_golden(path: Path) -> None
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(
-    ("config", "kind"),
-    [
-        *((TINY, kind) for kind in ("ideal", "varied", "wild")),
-        (NOR40, "varied"),
-        (NOR40, "wild"),
-        (EXACT, "ideal"),
-        (EXACT, "varied"),
-        *((config, "wild") for config in (OFFSET, TWOS, SLICED, RAGGED)),
-    ],
-    ids=lambda value: value if isinstance(value, str) else value.name,
-)
-def test_verilog_matches_golden(config: Config, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", cases("cim_macro"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
     """Random chains and vectors; a wild die has any strengths, uneven drives and thresholds in no order."""
-    rng = np.random.default_rng(12)
-    levels = random_levels(config, rng)
-    made = {"ideal": ideal_die(config, levels), "varied": sample_die(config, levels, seed=13)}
-    die = made.get(kind) or wild_die(config, rng)
-    run_bench("cim_macro", config, tmp_path, die=die)
+    run_case(case, tmp_path)
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, RAGGED, OFFSET], ids=lambda config: config.name)
-def test_words_without_a_place_change_nothing(config: Config, tmp_path: Path) -> None:
-    die = wild_die(config, np.random.default_rng(12))
-    run_bench("cim_macro", config, tmp_path, die=die, module="tb.tb_cim_macro_words")
+@pytest.mark.parametrize("case", cases("cim_macro_words"), ids=str)
+def test_words_without_a_place_change_nothing(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

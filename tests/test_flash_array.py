@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from twinor.config import Config
-from twinor.die import sample_die
 from twinor.golden import flash_array
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, SLICED, TINY, TWOS, ids
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
+from tb.common.configs import EXACT, NOR40, OFFSET, SLICED, TINY, TWOS, ids
 
 
 @pytest.mark.fast
@@ -61,13 +60,7 @@ def test_currents_equal_the_sum_over_cells_and_code_zero_drives_nothing() -> Non
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("strongest", [False, True], ids=["varied", "strongest"])
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED], ids=ids)
-def test_verilog_matches_golden(config: Config, strongest: bool, tmp_path: Path) -> None:
-    """On a varied die, and on one whose every cell is as strong as a die may be: twice the top level."""
-    rng = np.random.default_rng(5)
-    levels = rng.integers(0, 1 << config.cell_bits, (1, config.rows, config.bit_lines)).astype(np.uint8)
-    die = sample_die(config, levels, seed=6)
-    if strongest:
-        die.strength[:] = 2 * ((1 << config.cell_bits) - 1) << config.frac_bits
-    run_bench("flash_array", config, tmp_path, die=die)
+@pytest.mark.parametrize("case", cases("flash_array"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    """On a varied die with any cells, and on one whose every cell is as strong as a die may be."""
+    run_case(case, tmp_path)

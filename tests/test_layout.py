@@ -29,7 +29,7 @@ FILE_TYPES = {
     ".f": ("rtl",),
     ".core": ("rtl",),
     ".md": ("", "rtl", "tb", "tests", "model"),
-    ".yaml": ("model/twinor/presets", "tb/plans"),
+    ".yaml": ("model/twinor/presets", "tb/plans", "tb/coverage"),
     ".gtkw": ("tb/waves",),
     ".css": ("model/twinor/report",),
     ".js": ("model/twinor/report",),

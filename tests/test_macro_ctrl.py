@@ -10,6 +10,7 @@ from twinor.config import Config, load, replace
 from twinor.golden import macro_ctrl
 from twinor.rounds import Chain, End, Round, Start, converts, pack, passes, unpack
 
+from tb.common.cases import Case, cases, run_case
 from tb.common.configs import (
     EXACT,
     NOR40,
@@ -23,7 +24,6 @@ from tb.common.configs import (
     TWOS,
     ids,
 )
-from tb.common.runner import run_bench
 from tb.common.stimulus import random_chain
 
 
@@ -137,6 +137,6 @@ def test_passes_run_group_by_group_slice_by_slice() -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", ALL, ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("macro_ctrl", config, tmp_path)
+@pytest.mark.parametrize("case", cases("macro_ctrl"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -13,18 +13,20 @@ from command_line import mutated
 
 from tb.common.configs import OFFSET, RAGGED, TINY
 from tb.common.sources import RTL, sources_of
-from tb.mutation.__main__ import main
-from tb.mutation.benches import BLOCKS, Step
-from tb.mutation.campaign import ControlFailed, Verdict, control, draw, judge
+from tb.mutation import __main__ as command
+from tb.mutation.__main__ import arguments, main
+from tb.mutation.benches import BLOCKS, Kill, Step
+from tb.mutation.campaign import ControlFailed, Drawn, Verdict, control, draw, judge
 from tb.mutation.changes import CLASSES, changes
 from tb.mutation.equivalence import Proof, prove
 from tb.mutation.lint import run_lint
 from tb.mutation.mutants import Mutant, mutants
 from tb.mutation.netlist import netlist
 from tb.mutation.syntax import parse
-from tb.mutation.table import row, total
+from tb.mutation.table import killed, row, total
 from tb.mutation.tokens import tokenize
 
+STAND_INS = [block for block in BLOCKS if (RTL / "sim" / f"{block}.v").is_file()]
 FILES = sorted(RTL.glob("**/*.v"))
 
 
@@ -105,7 +107,7 @@ def test_every_class_occurs_and_a_block_takes_its_classes_in_turn() -> None:
     for block, found in kinds.items():
         has = set(found)
         assert set(found[: len(has)]) == has and len(has) >= 4, block
-        assert len(found) >= (50 if block in BLOCKS[:8] else 30), f"{block} has {len(found)} mutants"
+        assert len(found) >= (30 if block in STAND_INS else 50), f"{block} has {len(found)} mutants"
 
 
 @pytest.mark.fast
@@ -192,7 +194,7 @@ def test_a_blind_bench_leaves_a_survivor() -> None:
     blind = [Step("sar_adc", TINY, tests="elaborated_parameters")]
     verdict = judge(planted("sar_adc", "seq_q >> 1", "seq_q << 1"), steps=blind)
     assert verdict.name == "survived" and verdict.proof is not None and "may differ" in verdict.proof.reason
-    assert total(1, [verdict]).endswith("1 survived") and len(row(verdict)) <= 120
+    assert "1 survived; 0.0 %" in total(1, [verdict]) and len(row(verdict)) <= 120
 
 
 @pytest.mark.rtl
@@ -240,11 +242,64 @@ def test_the_command_prints_a_row_a_mutant_and_ends_with_the_figure(
     out = tmp_path / "mutation.json"
     assert main(["--block", "sar_adc", "--count", "2", "--jobs", "1", "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "2 mutants of 1 block: 2 killed, 0 proven equivalent, 0 survived"
+    figure = "2 mutants of 1 block: 2 killed, 0 proven equivalent, 0 survived; 100.0 % of those that differ killed"
+    assert lines[-1] == figure
     assert sum(line.startswith("sar_adc  ") and "sar_adc.v:" in line for line in lines) == 2
     saved = json.loads(out.read_text(encoding="utf-8"))["mutants"]
     assert Counter(mutant["verdict"] for mutant in saved) == {"killed": 2}
     assert all(mutant["killed_by"]["test"] for mutant in saved)
+
+
+@pytest.mark.fast
+def test_a_whole_campaign_has_300_mutants_and_20_of_each_block() -> None:
+    """Drawn from what each block has: blocks without enough changes would end the campaign."""
+    count = arguments([]).count
+    assert count >= 20 and count * len(BLOCKS) >= 300
+    assert all(len(list(mutants(block, RTL, seed=1))) >= 2 * count for block in BLOCKS[: -len(STAND_INS)])
+
+
+def fates(killed: int, equivalent: int, survived: int) -> list[Verdict]:
+    """Verdicts of a made-up campaign."""
+    mutant, kill = planted("sar_adc", "seq_q >> 1", "seq_q"), Kill("sar_adc", "tiny", "a_test", "it failed")
+    made = {"kill": (kill, None), "proof": (None, Proof(True, (), "")), "none": (None, None)}
+    names = ["kill"] * killed + ["proof"] * equivalent + ["none"] * survived
+    return [Verdict(mutant, *made[name]) for name in names]
+
+
+@pytest.mark.fast
+def test_what_is_proven_equivalent_does_not_count_and_percent_are_rounded_down() -> None:
+    assert total(10, fates(290, 5, 5)) == (
+        "300 mutants of 10 blocks: 290 killed, 5 proven equivalent, 5 survived; 98.3 % of those that differ killed"
+    )
+    assert killed(fates(97, 0, 3)) == 97.0 and "96.9 %" in total(1, fates(969999, 0, 30001))
+    assert killed([]) == 100.0
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("verdicts", "each", "status"),
+    [
+        (fates(300, 0, 9), 30, 0),  # 97.08 %
+        (fates(290, 0, 10), 30, 1),  # 96.7 %
+        (fates(299, 0, 0), 30, 1),
+        (fates(300, 0, 0), 19, 1),
+    ],
+)
+def test_a_campaign_fails_on_survivors_and_on_too_few_mutants(
+    verdicts: list[Verdict], each: int, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drafts = [Drawn(block, [verdicts[0].mutant] * each, 0, 0) for block in BLOCKS]
+    monkeypatch.setattr(command, "campaign", lambda *_, **__: (drafts, verdicts))
+    assert main(["--out", str(tmp_path / "mutation.json")]) == status
+
+
+@pytest.mark.fast
+def test_the_blocks_are_those_of_the_file_list_and_the_behavioural_ones() -> None:
+    listed = [Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()]
+    assert list(BLOCKS) == [
+        *listed,
+        *sorted(path.stem for path in (RTL / "sim").glob("*.v") if path.stem != "macro_sim"),
+    ]
 
 
 def test_a_verdict_without_kill_or_proof_is_a_survivor() -> None:

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twinor.config import Config
 from twinor.golden.requantize import requantize
 
-from tb.common.configs import NOR40, RAGGED, TINY, ids
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
 
 
 def one(acc: int, mult: int, add: int, *, shift: int, lo: int, hi: int) -> int:
@@ -54,6 +52,6 @@ def test_logits_pass_unchanged_with_their_bias(acc: int, bias: int) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, RAGGED], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("requantize", config, tmp_path)
+@pytest.mark.parametrize("case", cases("requantize"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -8,8 +8,8 @@ import pytest
 from twinor.config import MULT_BITS, Config
 from twinor.golden import residual
 
+from tb.common.cases import Case, cases, run_case
 from tb.common.configs import EXACT, NOR40, RAGGED, SHARED_OFFSET, TINY, ids
-from tb.common.runner import run_bench
 
 
 @pytest.mark.fast
@@ -36,6 +36,6 @@ def test_every_product_fits_the_bits_that_hold_it(config: Config) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, RAGGED, SHARED_OFFSET], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("residual", config, tmp_path)
+@pytest.mark.parametrize("case", cases("residual"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

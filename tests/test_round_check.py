@@ -11,6 +11,7 @@ from twinor.errors import PlacementError
 from twinor.golden.round_check import RoundError, round_error
 from twinor.rounds import ROUND_STRIDE, Chain, End, Round, Start, pack, validate
 
+from tb.common.cases import Case, cases, run_case
 from tb.common.configs import (
     EXACT,
     NOR40,
@@ -25,7 +26,6 @@ from tb.common.configs import (
     ids,
 )
 from tb.common.descriptors import with_field
-from tb.common.runner import run_bench
 from tb.common.stimulus import random_chain
 
 CONFIGS = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET]
@@ -142,6 +142,6 @@ def test_rules_that_need_a_place_in_the_chain() -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", CONFIGS, ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("round_check", config, tmp_path)
+@pytest.mark.parametrize("case", cases("round_check"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -9,8 +9,8 @@ from twinor.config import Config
 from twinor.die import ideal_thresholds, sample_die
 from twinor.golden import sar_adc
 
-from tb.common.configs import EXACT, NOR40, SLICED, TINY, ids
-from tb.common.runner import run_bench
+from tb.common.cases import Case, cases, run_case
+from tb.common.configs import EXACT, NOR40, TINY, ids
 
 
 def unit(config: Config) -> int:
@@ -61,6 +61,6 @@ def test_the_path_decides_if_the_table_is_not_monotone() -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, SLICED], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("sar_adc", config, tmp_path)
+@pytest.mark.parametrize("case", cases("sar_adc"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -9,6 +9,7 @@ from twinor.config import Config
 from twinor.golden import flash_array, shift_add
 from twinor.rounds import Pass
 
+from tb.common.cases import Case, cases, run_case
 from tb.common.configs import (
     EXACT,
     NOR40,
@@ -22,7 +23,6 @@ from tb.common.configs import (
     TWOS,
     ids,
 )
-from tb.common.runner import run_bench
 
 
 def add(config: Config, acc: int, code: int, *, p: Pass, step: int, total: int = 0) -> int:
@@ -80,8 +80,6 @@ def test_hand_computed_sums(config: Config, p: Pass, step: int, code: int, total
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(
-    "config", [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET], ids=ids
-)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("shift_add", config, tmp_path)
+@pytest.mark.parametrize("case", cases("shift_add"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -101,6 +101,7 @@ def test_the_flip_flops_of_a_block_are_the_bits_of_its_registers(netlist: Netlis
     assert made["wl_dac"] == latches + lines + count + loaded
     assert made["sar_adc"] == SMALLEST.adc_bits * (1 + SMALLEST.n_adcs)
     assert made["shift_add"] == SMALLEST.n_adcs * (SMALLEST.acc_bits + SMALLEST.psum_bits) + 16
+    assert made["clip_count"] == 64
     assert made["cim_macro"] == 0
 
 
@@ -189,7 +190,7 @@ def test_make_gatesim_runs_the_bench_on_the_netlist(
         r"cim_macro as a netlist, smallest \(([\d,]+) cells\): ([\d,]+) comparisons at 4 seams, 0 mis.*", said[-1]
     )
     assert last and last[1] == f"{sum(netlist.cells.values()):,}" and int(last[2].replace(",", "")) > 500
-    assert "smallest: 7 tests passed; compared word lines" in said[-2]
+    assert "smallest: 8 tests passed; compared word lines" in said[-2]
     built = (tmp_path / "build" / "gatesim" / "smallest" / "rtl" / "cim_macro.v").read_text(encoding="utf-8")
     assert built == netlist.verilog.read_text(encoding="utf-8")
 

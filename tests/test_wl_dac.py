@@ -10,8 +10,8 @@ from twinor.config import Config
 from twinor.golden import wl_dac
 from twinor.rounds import Chain, Pass, Round, check_streams, passes
 
+from tb.common.cases import Case, cases, run_case
 from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, RAGGED_OFFSET, SHARED_OFFSET, TINY, ids
-from tb.common.runner import run_bench
 
 
 def full(config: Config, base: int, count: int) -> Round:
@@ -92,6 +92,6 @@ def test_activations_out_of_range_are_refused(bad: int, signed: bool) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, RAGGED, RAGGED_OFFSET, SHARED_OFFSET], ids=ids)
-def test_verilog_matches_golden(config: Config, tmp_path: Path) -> None:
-    run_bench("wl_dac", config, tmp_path)
+@pytest.mark.parametrize("case", cases("wl_dac"), ids=str)
+def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -11,7 +11,8 @@ import pytest
 from builders import wild_die
 from command_line import mutated
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, SLICED, TINY, TWOS, ids
+from tb.common.cases import Case, cases, run_case
+from tb.common.configs import TINY
 from tb.common.runner import BenchFailed, run_bench
 from tb.common.sources import RTL
 
@@ -33,15 +34,9 @@ def run(config: Config, folder: Path, *, rtl: Path = RTL, tests: str | None = No
     run_bench("cim_macro", config, folder / "run", rtl=rtl, die=die, module="tb.tb_cim_macro_x", tests=tests)
 
 
-@pytest.mark.parametrize("config", [TINY, RAGGED, OFFSET, TWOS, SLICED], ids=ids)
-def test_no_unknown_is_lost_and_no_reset_leaves_a_trace(config: Config, tmp_path: Path) -> None:
-    run(config, tmp_path)
-
-
-@pytest.mark.parametrize("config", [NOR40, EXACT], ids=ids)
-def test_no_unknown_is_lost_in_a_large_macro(config: Config, tmp_path: Path) -> None:
-    """Its states are those of the small ones, only more of each; resets run there."""
-    run(config, tmp_path, tests=f"elaborated|{HARMLESS}|{COUNTS}")
+@pytest.mark.parametrize("case", cases("cim_macro_x"), ids=str)
+def test_no_unknown_is_lost_and_no_reset_leaves_a_trace(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,12 @@ def cosim(
     die: DieFile = None,
     seed: Seed = 0,
     rtl: Annotated[Path | None, typer.Option(help="Another folder of Verilog.")] = None,
+    simulator: Annotated[str, typer.Option(help="icarus, or verilator, which is faster and has no X.")] = "icarus",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one run of the simulator.")] = 600,
     out: Out = BUILD,
     report: Report = True,
 ) -> None:
-    """Run every layer through the Verilog macro in Icarus and compare every seam with golden."""
+    """Run every layer through the Verilog macro and compare every seam with golden."""
     from twinor import session
 
     session.cosim(
@@ -110,6 +111,7 @@ def cosim(
         die=die,
         seed=seed,
         rtl=rtl,
+        simulator=simulator,
         timeout=timeout,
         out=out,
         report=report,

@@ -141,27 +141,27 @@ def cosim(
     die: Path | None,
     seed: int,
     rtl: Path | None,
+    simulator: str,
     timeout: float,
     out: Path,
     report: bool,
     console: Console,
 ) -> None:
     """Every layer through the Verilog; tables, and `cosim-<preset>[-die<seed>]`, JSON and page."""
-    from twinor.cosim import icarus
-
-    icarus.build(load(preset), rtl=rtl or RTL)  # a missing simulator shows before anything long starts
+    _compile(preset, rtl or RTL, simulator)  # a missing simulator shows before anything long starts
     if report:
         pages.require()
     bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
     began = time.monotonic()
-    result = _through_verilog(bench, rtl=rtl or RTL, timeout=timeout, out=out, console=console)
+    result = _through_verilog(bench, rtl=rtl or RTL, simulator=simulator, timeout=timeout, out=out, console=console)
     seconds = time.monotonic() - began
     scores = bench.references()
     scores |= {"golden": bench.percent(result.golden_logits), "rtl": bench.percent(result.rtl_logits)}
     _show_layers(result.layers, console)
     tables.show("accuracy", tables.accuracy(scores, images), console)
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
-    content = bench.applied() | {"seconds": seconds, "layers": _entries(result.layers), "accuracy": scores}
+    content = bench.applied() | {"simulator": simulator, "seconds": seconds}
+    content |= {"layers": _entries(result.layers), "accuracy": scores}
     done = pages.Run(
         verb="cosim",
         bench=bench,
@@ -176,6 +176,14 @@ def cosim(
         _write_page(done, out, console)
 
 
+def _compile(preset: str, rtl: Path, simulator: str) -> None:
+    from twinor.cosim.network import BUILDERS
+
+    if simulator not in BUILDERS:
+        raise TwinorError(f"unknown --simulator {simulator}: expected one of {', '.join(BUILDERS)}")
+    BUILDERS[simulator](load(preset), rtl=rtl)
+
+
 def _show_layers(layers: Sequence[LayerResult], console: Console) -> None:
     tables.show("golden and rtl, layer by layer", tables.layers(layers), console)
     tables.show("mismatches per seam", tables.seams(layers), console)
@@ -185,7 +193,9 @@ def _entries(layers: Sequence[LayerResult]) -> list[dict[str, Any]]:
     return [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in layers]
 
 
-def _through_verilog(bench: Workbench, *, rtl: Path, timeout: float, out: Path, console: Console) -> CosimResult:
+def _through_verilog(
+    bench: Workbench, *, rtl: Path, simulator: str, timeout: float, out: Path, console: Console
+) -> CosimResult:
     from twinor.cosim.network import cosim as run_cosim
 
     with tables.Progress(console) as progress:
@@ -196,6 +206,7 @@ def _through_verilog(bench: Workbench, *, rtl: Path, timeout: float, out: Path, 
             bench.die,
             bench.images,
             rtl=rtl,
+            simulator=simulator,
             timeout=timeout,
             reproducers=out.resolve() / "reproducers",
             progress=lambda layer, done, total: progress.show(f"cosim {layer}", done, total),

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from twinor.rounds import Pass, Round
 
-__all__ = ["MISSING", "SEAMS", "UNKNOWN", "Divergence", "RoundTrace", "first_divergence", "mismatches"]
+__all__ = ["COUNTERS", "MISSING", "SEAMS", "UNKNOWN", "Divergence", "RoundTrace", "first_divergence", "mismatches"]
 
 SEAMS = ("word_lines", "trials", "codes", "partial_sums", "outputs", "last_flags", "cycles")
 """Seams in signal order; at one pass the first that differs is where the fault is."""
+
+COUNTERS = ("clip_low", "clip_high")
+"""What is compared once, at the end of a run: the clip counters."""
 
 ENDS = ("outputs", "last_flags")
 """Seams that exist once per vector, after the last pass."""
@@ -53,6 +56,7 @@ class RoundTrace:
         out_cycles: cycle in which an output left, [V, C] or [V, 0].
         clipped: conversions whose column quantity lies outside the ADC's range; only golden knows.
         converted: passes that are converted.
+        clips: raw codes at the lowest and at the highest code; golden counts by round, the Verilog by run.
     """
 
     rnd: Round
@@ -67,6 +71,7 @@ class RoundTrace:
     code_cycles: NDArray[np.integer]
     out_cycles: NDArray[np.integer]
     clipped: int = 0
+    clips: tuple[int, int] = (0, 0)
     converted: int = 0
 
     @property
@@ -80,7 +85,7 @@ class Divergence(TwinorError):
 
     Attributes:
         layer, tile: where in the network (empty for a bare chain).
-        seam: one of `SEAMS`.
+        seam: one of `SEAMS`, or of `COUNTERS`, which are compared after the last vector.
         vector, round, row_group, x_slice, w_slice, column: where in the chain; column is None for a whole word line
             vector or a cycle count.
         golden, other: the two values.
@@ -105,8 +110,11 @@ class Divergence(TwinorError):
     def __str__(self) -> str:
         """One sentence with every coordinate."""
         place = [f"layer {self.layer}" if self.layer else "", f"tile {self.tile}" if self.tile else ""]
-        place += [f"vector {self.vector}", f"round {self.round}", f"row group {self.row_group}"]
-        place += [f"input slice {self.x_slice}", f"weight slice {self.w_slice}"]
+        if self.seam in COUNTERS:
+            place += [f"counted up to vector {self.vector}"]
+        else:
+            place += [f"vector {self.vector}", f"round {self.round}", f"row group {self.row_group}"]
+            place += [f"input slice {self.x_slice}", f"weight slice {self.w_slice}"]
         unit = "word line" if self.seam == "word_lines" else "column"
         place += [f"{unit} {self.column}" if self.column is not None else ""]
         time = f" at {self.sim_time} ns" if self.sim_time is not None else ""

@@ -34,7 +34,10 @@ module macro_sim #(
   output wire                           chain_done_o,
   output wire                           error_valid_o,
   output wire [3:0]                     error_code_o,
-  output wire [7:0]                     error_round_o
+  output wire [7:0]                     error_round_o,
+  input  wire                           clip_clear_i,
+  output wire [31:0]                    clip_low_o,
+  output wire [31:0]                    clip_high_o
 );
 
   localparam integer Q_BITS    = CURRENT_BITS + 1;
@@ -78,6 +81,9 @@ module macro_sim #(
     .error_valid_o(error_valid_o),
     .error_code_o (error_code_o),
     .error_round_o(error_round_o),
+    .clip_clear_i (clip_clear_i),
+    .clip_low_o   (clip_low_o),
+    .clip_high_o  (clip_high_o),
     .wl_o         (wl),
     .w_slice_o    (w_slice),
     .x_slice_o    (x_slice),

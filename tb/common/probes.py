@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "registers", "spoil", "uncleared"]
 
-PORTS = ("round_ready_o", "in_ready_o", "psum_ready_o", "out_valid_o", "out_data_o", "out_last_o")
+PORTS = (
+    *("round_ready_o", "in_ready_o", "psum_ready_o", "out_valid_o", "out_data_o", "out_last_o"),
+    *("clip_low_o", "clip_high_o"),
+)
 WIRES = ("wl", "hold", "sample")
 """Towards the array, below `macro_sim`."""
 

@@ -22,11 +22,13 @@ class Outcome:
         name: of the test.
         message: the first line of what it failed with; None if it passed.
         time: simulation time of the failure in nanoseconds, of the end if it passed.
+        skipped: True if it did not run, as where a simulator cannot do what it is about.
     """
 
     name: str
     message: str | None
     time: float
+    skipped: bool = False
 
     def sentence(self) -> str:
         """A failure, its time named once.
@@ -58,7 +60,7 @@ def _outcome(case: ET.Element) -> Outcome:
     time = float(properties.get("sim_time_stop", "0"))
     bad = next((found for kind in ("failure", "error") if (found := case.find(kind)) is not None), None)
     if bad is None:
-        return Outcome(str(case.get("name")), None, time)
+        return Outcome(str(case.get("name")), None, time, skipped=case.find("skipped") is not None)
     message = (str(bad.get("message") or bad.get("type") or "failed").splitlines() or ["failed"])[0]
     told = re.search(r"\bat (\d+) ns\b", message)
     return Outcome(str(case.get("name")), message, float(told[1]) if told else time)

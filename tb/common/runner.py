@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a block with Icarus Verilog and runs its bench; the only file that knows cocotb's runner."""
+"""Runs the bench of a block on Icarus Verilog or Verilator."""
 
 from __future__ import annotations
 
@@ -9,30 +9,22 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import yaml
-from cocotb_tools.runner import get_runner
 from twinor.config import ANALOG, DIGITAL, PRESETS, load
 from twinor.die import save_die
 from twinor.paste import command, near
 
+from tb.common.build import BuildFailed, build, tail
 from tb.common.memory import write_memories
-from tb.common.results import read_results
-from tb.common.sources import RTL, bench_of, declared_parameters, expected_parameters, needs_die, sources_of, top_of
+from tb.common.results import Outcome, read_results
+from tb.common.sources import RTL, bench_of, needs_die, top_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cocotb_tools.runner import Runner
     from twinor.config import Config
     from twinor.die import Die
 
 __all__ = ["BenchFailed", "BuildFailed", "run_bench"]
-
-LOG_TAIL = 4000
-"""Characters of the simulator's log that a failure carries."""
-
-
-class BuildFailed(Exception):
-    """Icarus Verilog refused the sources; carries its messages."""
 
 
 class BenchFailed(Exception):
@@ -59,7 +51,10 @@ def run_bench(
     tests: str | None = None,
     module: str | None = None,
     waves: bool = False,
-) -> None:
+    simulator: str = "icarus",
+    models: Path | None = None,
+    coverage: bool = False,
+) -> list[Outcome]:
     """Build `block` for a configuration and run `tb/tb_<block>.py`, or another module of cocotb tests.
 
     Args:
@@ -72,55 +67,51 @@ def run_bench(
         tests: only the cocotb tests whose names match this regular expression.
         module: the cocotb tests, importable; `tb.tb_<block>` if None.
         waves: write `<top>.fst` into `workdir`; the environment's WAVES=1 does so too.
+        simulator: `icarus` or `verilator`, which has no X: benches drive random bits in its place.
+        models: folder of compiled models, in which an unchanged one is found again; None compiles into `workdir`.
+        coverage: have Verilator write `coverage.dat` into `workdir`.
+
+    Returns:
+        The cocotb tests that passed or were skipped.
 
     Raises:
         ValueError: the bench reads a die and `die` is None.
         BuildFailed: the Verilog does not compile.
+        SimulatorError: Verilator or what it needs is not installed.
         BenchFailed: a cocotb test failed, or the simulator died; names the tests, configuration and seed, and the
             command that shows the waves.
     """
     if die is None and needs_die(block):
         raise ValueError(f"tb_{block} reads a die and got none: run_bench(..., die=ideal_die(config, levels))")
     workdir.mkdir(parents=True, exist_ok=True)
-    runner = _build(block, config, workdir, rtl=rtl, waves=waves)
+    runner, model = build(
+        block, config, workdir, rtl=rtl, waves=waves, simulator=simulator, models=models, coverage=coverage
+    )
     environment = _environment(config, workdir, rtl, die, seed)
     results = workdir / "results.xml"
     with suppress(SystemExit, RuntimeError):  # what happened is read from the results file
         runner.test(
             test_module=module or f"tb.tb_{block}",
             hdl_toplevel=top_of(block),
-            build_dir=workdir,
+            hdl_toplevel_lang="verilog",
+            build_dir=model,
             test_dir=workdir,
             waves=waves,
-            plusargs=write_memories(config, die, workdir) if die else [],
+            plusargs=_plusargs(config, die, workdir, environment["TWINOR_SEED"], simulator),
             extra_env=environment,
             results_xml=str(results),
             test_filter=tests,
             log_file=workdir / "sim.log",
         )
     test, seed_used = bench_of(module) if module else block, environment["TWINOR_SEED"]
-    drawn = test == "uvm"  # its die follows from the seed
-    again = _again(test, config, workdir, rtl, None if drawn else die, seed_used)
-    _judge(block, f"{config.name}, TWINOR_SEED={seed_used}", results, again)
+    again = _again(test, config, workdir, rtl, None if test == "uvm" else die, seed_used)  # its die is the seed's
+    return _judge(block, f"{config.name}, TWINOR_SEED={seed_used}, {simulator}", results, again)
 
 
-def _build(block: str, config: Config, workdir: Path, *, rtl: Path, waves: bool) -> Runner:
-    runner = get_runner("icarus")
-    try:
-        runner.build(
-            sources=sources_of(block, rtl),
-            includes=[rtl],
-            parameters=expected_parameters(config, declared_parameters(block, rtl)),
-            hdl_toplevel=top_of(block),
-            always=True,
-            waves=waves,
-            build_dir=workdir,
-            timescale=("1ns", "1ps"),
-            log_file=workdir / "build.log",
-        )
-    except RuntimeError:
-        raise BuildFailed(f"{block} does not compile: {_tail(workdir / 'build.log')}") from None
-    return runner
+def _plusargs(config: Config, die: Die | None, workdir: Path, seed: str, simulator: str) -> list[str]:
+    """The die's files; in Verilator registers and memories hold anything when power comes."""
+    files = write_memories(config, die, workdir) if die else []
+    return files + ["+verilator+rand+reset+2", f"+verilator+seed+{int(seed) + 1}"] * (simulator == "verilator")
 
 
 def _preset(config: Config, workdir: Path) -> Path:
@@ -146,8 +137,8 @@ def _environment(config: Config, workdir: Path, rtl: Path, die: Die | None, seed
     return environment
 
 
-def _judge(block: str, what: str, results: Path, again: str) -> None:
-    log = _tail(results.with_name("sim.log"))
+def _judge(block: str, what: str, results: Path, again: str) -> list[Outcome]:
+    log = tail(results.with_name("sim.log"))
     outcomes = read_results(results)
     if outcomes is None:
         raise BenchFailed(f"tb_{block} ({what}): the simulator left no results: {log}")
@@ -158,6 +149,7 @@ def _judge(block: str, what: str, results: Path, again: str) -> None:
         raise BenchFailed(f"tb_{block} ({what}): {told}\nsee it in the waves: {again}", names)
     if not outcomes:
         raise BenchFailed(f"tb_{block} ({what}): no test ran: {log}")
+    return outcomes
 
 
 def _again(test: str, config: Config, workdir: Path, rtl: Path, die: Die | None, seed: str) -> str:
@@ -168,9 +160,3 @@ def _again(test: str, config: Config, workdir: Path, rtl: Path, die: Die | None,
     more["DIE"] = near(workdir / "die.npz") if die else ""
     variables = {"TEST": test, "PRESET": preset} | {name: value for name, value in more.items() if value}
     return command("make", "waves", *(f"{name}={value}" for name, value in variables.items()))
-
-
-def _tail(path: Path) -> str:
-    if not path.is_file():
-        return f"no {path.name}"
-    return path.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]

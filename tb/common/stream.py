@@ -40,13 +40,13 @@ class StreamSource(Agent):
     """
 
     def __init__(self, dut: Any, prefix: str, fields: dict[str, int], *, idle: Iterator[bool] | None = None) -> None:
-        """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width; without a prefix if it is empty."""
+        """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width; "" is no prefix."""
         at = f"{prefix}_" if prefix else ""
         self._valid, self._ready = getattr(dut, f"{at}valid_i"), getattr(dut, f"{at}ready_o")
         self._fields = {name: getattr(dut, f"{at}{name}") for name in fields}
+        self._widths = fields
         # X is what no data path hides, ones are what an `if` may wrongly heed: gaps take turns.
-        unknowns: Mapping[str, Bits] = {name: unknown(width) for name, width in fields.items()}
-        self._junk = cycle([unknowns, {name: (1 << width) - 1 for name, width in fields.items()}])
+        self._junk = cycle([unknown, lambda width: (1 << width) - 1])
         self.idle = idle or never()
         self.sent = 0
         self._beats: deque[Mapping[str, Bits]] = deque()
@@ -79,8 +79,9 @@ class StreamSource(Agent):
                 self._fields[name].value = value
         elif self._dirty:
             self._valid.value, self._dirty = 0, False
-            for name, value in next(self._junk).items():
-                self._fields[name].value = value
+            junk: Callable[[int], Bits] = next(self._junk)
+            for name, width in self._widths.items():
+                self._fields[name].value = junk(width)
 
     def sample(self) -> None:
         """See whether the beat is taken."""

@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
+import os
+import random
 from typing import TYPE_CHECKING, Protocol
 
+import cocotb
 from cocotb.types import LogicArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Bits", "UnknownValue", "has_unknown", "lanes", "pack", "partly", "signed", "to_int", "unknown", "unpack"]
+__all__ = [
+    *("Bits", "UnknownValue", "has_unknown", "lanes", "needs_four_states", "pack", "partly", "signed", "to_int"),
+    *("two_states", "unknown", "unpack"),
+]
+
+RANDOM = random.Random(os.environ.get("TWINOR_SEED", "1"))
+"""What takes the place of X in a simulator that has none."""
 
 Bits = int | LogicArray
 """What a bench drives: a number, or bits of which some are X."""
@@ -90,22 +99,32 @@ def unpack(vector: int, width: int, count: int) -> list[int]:
     return [vector >> n * width & mask for n in range(count)]
 
 
+def two_states() -> bool:
+    """True in a simulator that knows 0 and 1 alone, as Verilator does."""
+    return getattr(cocotb, "SIM_NAME", "") == "Verilator"
+
+
+needs_four_states = cocotb.skipif(two_states(), reason="its subject is X, which this simulator does not have")
+"""Decorator of a cocotb test whose subject is X itself: where there is none it is skipped, and counted as skipped."""
+
+
 def unknown(width: int) -> LogicArray:
-    """X in every bit.
+    """X in every bit; random bits in a simulator of two states, so that what must not count still varies.
 
     Example:
         >>> str(unknown(3))
         'XXX'
     """
-    return LogicArray("X" * width)
+    return partly(0, width, 0)
 
 
 def partly(value: int, width: int, known: int) -> LogicArray:
-    """A value of which only the bits of the mask `known` count; the others are X.
+    """A value of which only the bits of the mask `known` count; the others are X, or random as in `unknown`.
 
     Example:
         >>> str(partly(0b1010, 4, 0b0011))
         'XX10'
     """
-    bits = (str(value >> n & 1) if known >> n & 1 else "X" for n in reversed(range(width)))
+    junk = f"{RANDOM.getrandbits(width):0{width}b}" if two_states() and width else "X" * width
+    bits = (str(value >> n & 1) if known >> n & 1 else junk[n] for n in reversed(range(width)))
     return LogicArray("".join(bits))

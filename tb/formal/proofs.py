@@ -118,7 +118,7 @@ PROOFS = (
     Proof(
         "streams_cim_macro",
         (
-            *("cim_macro.v", "macro_ctrl.v", "round_check.v", "wl_dac.v", "sar_adc.v"),
+            *("cim_macro.v", "macro_ctrl.v", "round_check.v", "wl_dac.v", "sar_adc.v", "clip_count.v"),
             *("residual.v", "shift_add.v", "requantize.v"),
         ),
         (MICRO, *ENCODINGS),

@@ -16,7 +16,7 @@ from twinor.store import write_text
 
 from tb.mutation.benches import BLOCKS
 from tb.mutation.campaign import ControlFailed, campaign
-from tb.mutation.table import HEADER, record, row, survivors, tally, total
+from tb.mutation.table import HEADER, killed, record, row, survivors, tally, total
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +24,19 @@ if TYPE_CHECKING:
     from tb.mutation.campaign import Verdict
 
 
+LEAST, LEAST_OF_A_BLOCK, DEMAND = 300, 20, 97.0
+"""Mutants of a whole campaign, and of each block of it; percent that have to be killed."""
+
+SPARE = 8
+"""Percent of mutants beyond the least: a small block may not have as many as the others."""
+
+
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tb.mutation", description=__doc__)
     parser.add_argument("--block", nargs="+", choices=BLOCKS, default=BLOCKS, help="blocks (default: all)")
-    parser.add_argument("--count", type=_positive, default=20, help="mutants of each block (default: 20)")
+    each = max(LEAST_OF_A_BLOCK, -(-LEAST * (100 + SPARE) // (100 * len(BLOCKS))))
+    parser.add_argument("--count", type=_positive, default=each, help=f"mutants of each block (default: {each})")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of mutants (default: 1)")
     parser.add_argument("--jobs", type=_positive, default=2, help="processes (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("build/mutation.json"), help="file of the results")
@@ -43,7 +51,7 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a campaign; 1 if anything survives without a proof."""
+    """Run a campaign; 1 if too much survives without a proof, or a whole campaign has too few mutants."""
     options = arguments(argv)
     for tool in ("iverilog", "yosys"):
         if shutil.which(tool) is None:
@@ -64,8 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     result["passed_over"] = {d.block: {"refused": d.refused, "unchanged": d.unchanged} for d in drafts}
     write_text(options.out, json.dumps(result, indent=1) + "\n")
     print(f"wrote {near(options.out)} after {time.monotonic() - began:.0f} s")
+    few = [draft.block for draft in drafts if len(draft.mutants) < LEAST_OF_A_BLOCK]
+    whole = options.count >= LEAST_OF_A_BLOCK and set(blocks) == set(BLOCKS)
+    if whole and (few or len(verdicts) < LEAST):
+        said = f"fewer than {LEAST_OF_A_BLOCK} of {', '.join(few)}" if few else f"fewer than {LEAST} in all"
+        print(f"twinor: {said}: more kinds of changes are wanted in tb/mutation/changes.py", file=sys.stderr)
+        return 1
     print(total(len(blocks), verdicts))
-    return int(any(verdict.name == "survived" for verdict in verdicts))
+    return int(killed(verdicts) < DEMAND)
 
 
 def _say(verdict: Verdict) -> None:

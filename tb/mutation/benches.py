@@ -7,30 +7,27 @@ import os
 import resource
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from twinor.die import sample_die
-
 from tb.common.configs import RAGGED, RAGGED_OFFSET, SHARED, SLICED, TINY, TWOS
+from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
-from tb.common.sources import needs_die
+from tb.common.sources import RTL, needs_die, top_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from twinor.config import Config
-    from twinor.die import Die
 
 __all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
 
 BLOCKS = (
-    *("wl_dac", "sar_adc", "residual", "shift_add", "requantize", "round_check", "macro_ctrl", "cim_macro"),
-    *("flash_array", "bitline", "adc_frontend"),
+    *(Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()),
+    *(path.stem for path in sorted((RTL / "sim").glob("*.v")) if path.stem != top_of("cim_macro")),
 )
-"""The synthesizable blocks of rtl.f, then the behavioural array."""
+"""The synthesizable blocks of rtl.f, then the behavioural half without what only wires it up."""
 
 CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY)
 """All three encodings, sizes that divide nothing, several weight slices, shared input slices; the sharpest first."""
@@ -73,7 +70,7 @@ def steps_of(block: str) -> list[Step]:
 def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:
     """Run one bench on a folder of Verilog until its first failure; None if it passes."""
     os.environ["COCOTB_MAX_FAILURES"] = "1"
-    die = _die(step.config) if needs_die(step.bench) else None
+    die = make_die("unordered", step.config) if needs_die(step.bench) else None
     try:
         with _processor_time(CPU_SECONDS):
             run_bench(step.bench, step.config, workdir, rtl=rtl, die=die, tests=step.tests, module=step.module)
@@ -85,15 +82,6 @@ def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:
         test, message = (bad.name, str(bad.message)) if bad else ("", "the simulator did not come to an end")
         return Kill(step.bench, step.config.name, test, message)
     return None
-
-
-def _die(config: Config) -> Die:
-    """A varied die with random cells, its thresholds in no order."""
-    rng = np.random.default_rng(1)
-    levels = rng.integers(0, 1 << config.cell_bits, (1, config.rows, config.bit_lines)).astype(np.uint8)
-    die = sample_die(config, levels, seed=2)
-    rng.shuffle(die.threshold[0, :, 1:], axis=1)
-    return die
 
 
 @contextmanager

@@ -173,6 +173,7 @@ INTERFACES = {
             "(u_sar_adc__seq_q & (u_sar_adc__seq_q - 1'b1)) == 0",
         ),
     ),
+    "clip_count": Interface(assumptions={"lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS"}),
     "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
     "adc_frontend": Interface(
         assumptions={

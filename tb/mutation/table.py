@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tb.mutation.campaign import Drawn, Verdict
 
-__all__ = ["HEADER", "record", "row", "survivors", "tally", "total"]
+__all__ = ["HEADER", "killed", "record", "row", "survivors", "tally", "total"]
 
 PLACE, CHANGE, KILLER = 17, 44, 34
 """Columns of file and line, of the change, and of what killed it."""
@@ -70,12 +70,20 @@ def tally(drawn: Drawn, verdicts: Sequence[Verdict]) -> str:
     return f"{drawn.block:12} {len(drawn.mutants):3} mutants  {counts}  ({over})"
 
 
+def killed(verdicts: Sequence[Verdict]) -> float:
+    """Percent of the mutants that differ, which are those that are not proven equivalent; 100 without any."""
+    fates = Counter(verdict.name for verdict in verdicts)
+    differ = fates["killed"] + fates["survived"]
+    return 100.0 * fates["killed"] / differ if differ else 100.0
+
+
 def total(blocks: int, verdicts: Sequence[Verdict]) -> str:
-    """The figure."""
+    """The figure; the percentage is rounded down, so that 97 % are 97 %."""
     fates = Counter(verdict.name for verdict in verdicts)
     return (
         f"{len(verdicts)} mutants of {blocks} block{'s' * (blocks != 1)}: {fates['killed']} killed, "
-        f"{fates['equivalent']} proven equivalent, {fates['survived']} survived"
+        f"{fates['equivalent']} proven equivalent, {fates['survived']} survived; "
+        f"{int(10 * killed(verdicts)) / 10:.1f} % of those that differ killed"
     )
 
 

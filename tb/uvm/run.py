@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from twinor.die import sample_die
@@ -48,7 +48,9 @@ class UvmResult:
         return 100.0 * sum(g.hit for g in self.goals) / sum(g.bins for g in self.goals)
 
 
-def run_uvm(config: Config, folder: Path, *, seed: int = 1, rtl: Path = RTL, tests: str | None = None) -> UvmResult:
+def run_uvm(
+    config: Config, folder: Path, *, seed: int = 1, rtl: Path = RTL, tests: str | None = None, **options: Any
+) -> UvmResult:
     """Run the environment's tests on a varied die of a configuration.
 
     Args:
@@ -57,12 +59,13 @@ def run_uvm(config: Config, folder: Path, *, seed: int = 1, rtl: Path = RTL, tes
         seed: of stimulus and weights.
         rtl: folder of the Verilog.
         tests: only the tests whose names match this regular expression; without the last one nothing is covered.
+        options: others of `run_bench`.
 
     Raises:
         BuildFailed, BenchFailed: as `run_bench`; a goal that is missed fails a test.
     """
     die = sample_die(config, levels(config, np.random.default_rng(seed)), seed=DIE_SEED)
-    run_bench("cim_macro", config, folder, rtl=rtl, die=die, seed=seed, tests=tests, module="tb.uvm.tests")
+    run_bench("cim_macro", config, folder, rtl=rtl, die=die, seed=seed, tests=tests, module="tb.uvm.tests", **options)
     return read_result(folder / "coverage.json")
 
 

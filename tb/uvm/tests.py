@@ -67,7 +67,7 @@ class MacroTest(pyuvm.uvm_test):
         Clock(dut.clk_i, bench.PERIOD_NS, unit="ns", impl="gpi").start()
         for _ in range(2):
             await FallingEdge(dut.clk_i)
-        dut.rst_ni.value = 1
+        dut.rst_ni.value, dut.clip_clear_i.value = 1, 0
         await self.stimulus()
         self.drop_objection()
 

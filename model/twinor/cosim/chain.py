@@ -14,7 +14,7 @@ from twinor.cosim import files, icarus
 from twinor.errors import SimulatorError
 from twinor.golden import cim_macro
 from twinor.rounds import End
-from twinor.trace import Divergence, RoundTrace, first_divergence
+from twinor.trace import COUNTERS, Divergence, RoundTrace, first_divergence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,18 +59,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """The Verilog's trace, and what the harness said if the macro stalled."""
+    """The Verilog's trace, both clip counters at the end, and what the harness said if the macro stalled."""
 
     traces: Sequence[RoundTrace]
+    clips: tuple[int, int]
     stall: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """Both traces of a job; every seam was compared and agrees."""
+    """Both traces of a job, and the clip counters; every seam was compared and agrees."""
 
     golden: Sequence[RoundTrace]
     rtl: Sequence[RoundTrace]
+    clips: tuple[int, int]
 
 
 def simulate(
@@ -106,7 +108,7 @@ def simulate(
         raise SimulatorError(f"the simulation ended before its last output; {icarus.tail(log)}")
     traces = files.read_traces(job.config, job.chain, folder / "seam", vectors=job.vectors)
     stall = re.search("twinor: (stalled: .*)", log)
-    return Simulated(traces=traces, stall=stall.group(1) if stall else "")
+    return Simulated(traces=traces, clips=files.read_clips(folder / "seam"), stall=stall.group(1) if stall else "")
 
 
 def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
@@ -144,18 +146,27 @@ def check(job: Job, model: Path, *, timeout: float = 300, die_files: Path | None
     golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
     rtl = simulate(job, model, timeout=timeout, die_files=die_files)
     compare(job, golden, rtl)
-    return Checked(golden=golden, rtl=rtl.traces)
+    return Checked(golden=golden, rtl=rtl.traces, clips=rtl.clips)
 
 
 def compare(job: Job, golden: Sequence[RoundTrace], rtl: Simulated) -> None:
     """Raise the first `Divergence`, if any, with its simulation time and what the harness said of a stall."""
-    found = first_divergence(golden, rtl.traces)
+    found = first_divergence(golden, rtl.traces) or _counters(job, golden, rtl.clips)
     if found is None:
         return
     words = len(files.words_hex(job.config, job.chain).splitlines())
     cycle = vars(found).pop("cycle")
     time = RESET_NS + PERIOD * (words + cycle) + PERIOD // 2 if cycle >= 0 else None
     raise Divergence(**(vars(found) | {"sim_time": time, "stall": rtl.stall}))
+
+
+def _counters(job: Job, golden: Sequence[RoundTrace], clips: tuple[int, int]) -> Divergence | None:
+    """A clip counter that differs at the end of the run; it is known no closer than that."""
+    for name, own, other in zip(COUNTERS, map(sum, zip(*(t.clips for t in golden), strict=True)), clips, strict=True):
+        if own != other:
+            last = {"vector": job.vectors - 1, "round": len(golden) - 1}
+            return Divergence(seam=name, golden=own, other=other, cycle=int(golden[-1].out_cycles.max()), **last)
+    return None
 
 
 def chunks(job: Job, size: int) -> list[Job]:

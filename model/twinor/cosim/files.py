@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.rounds import Chain, Round
 
-__all__ = ["beats_hex", "cells_hex", "psums_hex", "read_traces", "residuals_hex", "thresholds_hex", "words_hex"]
+__all__ = [
+    "beats_hex",
+    "cells_hex",
+    "psums_hex",
+    "read_clips",
+    "read_traces",
+    "residuals_hex",
+    "thresholds_hex",
+    "words_hex",
+]
 
 
 def _lanes_hex(values: NDArray[np.integer], bits: int) -> str:
@@ -147,6 +156,12 @@ def read_traces(config: Config, chain: Chain, prefix: Path, *, vectors: int) -> 
         ),
     )
     return events.split(chain, vectors)
+
+
+def read_clips(prefix: Path) -> tuple[int, int]:
+    """The Verilog's clip counters at the end of a run, low and high; `MISSING` if the run did not come to its end."""
+    ends = _Log(prefix.with_suffix(".clip")).fields(0, 8, 32, 2, signed=False)
+    return (int(ends[0, 1]), int(ends[0, 0])) if len(ends) else (MISSING, MISSING)
 
 
 def _cycles(log: _Log) -> NDArray[np.int64]:

