@@ -3,6 +3,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def disturbed(config: Config, rng: np.random.Generator, rnd: Round) -> Round:
     """One field of a round at a value that words can express, around what the macro allows."""
     plan = int(rng.integers(0, config.x_slices + 2))
     row = tuple((3 if rng.random() < 0.5 else 1) << int(rng.integers(config.step_shift_max + 2)) for _ in rnd.steps[0])
-    field = [
+    field: list[dict[str, Any]] = [
         {"row_base": rnd.row_base + int(rng.choice([1, config.in_lanes]))},
         {"row_count": int(rng.integers(0, config.rows - rnd.row_base + 2))},
         {"bias_rows": int(rng.integers(0, config.rows - rnd.row_base - rnd.row_count + 2))},

@@ -57,9 +57,7 @@ def test_two_phases_and_bias_rows_put_signed_activations_together_again(config: 
     """Phase 0 less phase 1 is the activation; bias rows are driven in phase 0 with their code."""
     rng, half = np.random.default_rng(4), 1 << (config.input_bits - 1)
     bias = config.rows // 3
-    rnd = dataclasses.replace(
-        full(config, 0, config.rows - bias), signed=True, bias_rows=bias, bias_code=2 * half - 1
-    )
+    rnd = dataclasses.replace(full(config, 0, config.rows - bias), signed=True, bias_rows=bias, bias_code=2 * half - 1)
     x = rng.integers(-half, half, (5, rnd.row_count))
     whole = np.zeros((5, config.rows), dtype=np.int64)
     for p in passes(config, rnd):
