@@ -117,7 +117,7 @@ ONE = Round(row_base=0, row_count=8, col_base=0, col_count=4, steps=((1,), (1,))
         ("end", End.RAW, 3, RoundError.END),
         ("end", End.RAW, End.HOLD, RoundError.END),  # the last round
         ("step0", 2 * TINY.step_shift_max, 2 * TINY.step_shift_max + 2, RoundError.STEP),
-        ("step1", 2 * (TINY.step_shift_max - 2) + 1, 2 * (TINY.step_shift_max - 1) + 1, RoundError.STEP),
+        ("step1", 2, 1, RoundError.STEP),  # 2, and 3, which needs the room of 4
         ("shift", 1, 0, RoundError.REQUANT),
         ("lo", 7, 8, RoundError.REQUANT),
     ],
