@@ -69,7 +69,7 @@ class Frontend(bench.Bench):
         trial = rng.integers(1, 1 << cfg.adc_bits, cfg.cols)
         beside = self.thresholds[adc, trial].astype(np.int64) * step + rng.integers(-1, 2, cfg.cols)
         top, beside_them = 1 << cfg.current_bits, rng.random(cfg.cols) < 0.5
-        slices = []
+        slices: Slices = []
         for i in reversed(range(1, cfg.x_slices if cfg.analog_slices else 1)):
             some = rng.integers(-top if cfg.bipolar else 0, top, cfg.cols)
             weight = 1 << i * cfg.dac_bits

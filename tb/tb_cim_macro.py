@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import cocotb
 import numpy as np
 from twinor.golden import cim_macro, clip_count
-from twinor.rounds import End, Start
+from twinor.golden.round_check import RoundError
+from twinor.rounds import End, converts
 
 from tb.common import bench
 from tb.common.beats import activation_beats, chain_words
@@ -23,6 +25,7 @@ from tb.common.values import lanes, signed, to_int, unpack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
     from twinor.config import Config
     from twinor.rounds import Chain
     from twinor.trace import RoundTrace
@@ -32,6 +35,7 @@ SEAMS = ("word lines", "codes", "partial sums", "outputs and last")
 PARTNERS = (
     ("in_ready_o", "in_valid_i"),
     ("psum_ready_o", "psum_valid_i"),
+    ("res_ready_o", "res_valid_i"),
     ("round_ready_o", "round_valid_i"),
     ("out_valid_o", "out_ready_i"),
 )
@@ -54,8 +58,24 @@ class Clearing(bench.Agent):
         self.dut.clip_clear_i.value = int(next(self.when))
 
 
+class Pulses(bench.Agent):
+    """Counts the status pulses and keeps what came with the last error."""
+
+    def __init__(self, dut: Any) -> None:
+        """Nothing yet."""
+        self.dut, self.seen, self.error = dut, Counter[str](), (0, 0)
+
+    def sample(self) -> None:
+        """See one cycle."""
+        for name in ("round_done_o", "chain_done_o", "error_valid_o"):
+            if to_int(getattr(self.dut, name)):
+                self.seen[name] += 1
+        if to_int(self.dut.error_valid_o):
+            self.error = to_int(self.dut.error_code_o), to_int(self.dut.error_round_o)
+
+
 class SeamMonitor(bench.Agent):
-    """Sees word lines when columns are held, codes and sums when shift-add takes them, clip counters in every cycle."""
+    """Sees word lines at a hold or a share, codes and sums when shift-add takes them, clip counters in every cycle."""
 
     def __init__(self, dut: Any, cfg: Config, checks: dict[str, Checker[Any]]) -> None:
         """Attach to the macro's inside."""
@@ -75,7 +95,7 @@ class SeamMonitor(bench.Agent):
         self.cycle += 1
         cfg, inside = self.cfg, self.inside
         self._counters()
-        if to_int(inside.hold_o):
+        if to_int(inside.hold_o) or to_int(inside.share_o):
             lines = unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)
             self.checks["word lines"].got(lines, time=bench.now())
             self.holds.append(self.cycle)
@@ -98,7 +118,7 @@ class SeamMonitor(bench.Agent):
 
 
 class Macro(bench.Bench):
-    """Three sources, a sink, a monitor of the seams, and golden's trace of every chain."""
+    """Four sources, a sink, a monitor of the seams, and golden's trace of every chain."""
 
     def __init__(self, dut: Any, rng: np.random.Generator) -> None:
         """Wire everything at full rate."""
@@ -107,12 +127,15 @@ class Macro(bench.Bench):
         self.words = StreamSource(dut, "round", {"addr_i": 16, "data_i": 32})
         self.beats = StreamSource(dut, "in", {"data_i": cfg.in_lanes * cfg.input_bits})
         self.psums = StreamSource(dut, "psum", {"data_i": cfg.psum_bits})
+        self.residuals = StreamSource(dut, "res", {"data_i": cfg.input_bits + 1})
+        self.sources = (self.words, self.beats, self.psums, self.residuals)
         self.sink = StreamSink(dut, "out", ("data_o", "last_o"), self.took)
         self.checks: dict[str, Checker[Any]] = {}
         self.seams = SeamMonitor(dut, cfg, self.checks)
         self.outs: list[int] = []
         self.clearing = Clearing(dut)
-        super().__init__(dut, self.words, self.beats, self.psums, self.sink, self.clearing, self.seams)
+        self.pulses = Pulses(dut)
+        super().__init__(dut, *self.sources, self.sink, self.clearing, self.seams, self.pulses)
 
     async def start(self) -> None:
         """Reset; nothing is expected yet."""
@@ -122,7 +145,7 @@ class Macro(bench.Bench):
 
     def traffic(self, idle: float, busy: float) -> None:
         """Shares of cycles in which sources offer nothing and the sink takes nothing."""
-        for source in (self.words, self.beats, self.psums):
+        for source in self.sources:
             source.idle = pauses(self.rng, idle) if idle else never()
         self.sink.backpressure = pauses(self.rng, busy) if busy else never()
 
@@ -141,22 +164,24 @@ class Macro(bench.Bench):
         self.words.send(chain_words(self.cfg, chain))
 
     def send_vectors(self, chain: Chain, count: int) -> list[RoundTrace]:
-        """Offer activations and partial sums, expect what golden says; returns its trace."""
+        """Offer activations, partial sums and residual codes, expect what golden says; returns its trace."""
         cfg = self.cfg
-        inputs, psums = random_vectors(cfg, chain, self.rng, count=count)
-        starts = any(rnd.start is Start.PSUM for rnd in chain.rounds)
-        traces = cim_macro.run_chain(cfg, self.die, chain, inputs, psums if starts else None)
+        sent = random_vectors(cfg, chain, self.rng, count=count)
+        traces = cim_macro.run_chain(cfg, self.die, chain, sent.inputs, sent.psums, sent.residuals)
         for v in range(count):
-            for x, trace in zip(inputs, traces, strict=True):
+            for x, trace in zip(sent.inputs, traces, strict=True):
                 self.beats.send(activation_beats(cfg, x[v].tolist()))
                 self._expect(trace, v)
-        self.psums.send({"data_i": int(p) & ((1 << cfg.psum_bits) - 1)} for p in psums.reshape(-1))
+        self.psums.send(columns(sent.psums, cfg.psum_bits))
+        self.residuals.send(columns(sent.residuals, cfg.input_bits + 1))
         return traces
 
     def _expect(self, trace: RoundTrace, v: int) -> None:
         columns = range(0, trace.rnd.col_count + self.cfg.n_adcs, self.cfg.n_adcs)
-        for p in range(len(trace.passes)):
+        for p, where in enumerate(trace.passes):
             self.checks["word lines"].expect(trace.word_lines[v, p].tolist())
+            if not converts(self.cfg, trace.rnd, where):
+                continue
             for first, past in pairwise(columns):
                 self.checks["codes"].expect(trace.codes[v, p, first:past].tolist())
                 self.checks["partial sums"].expect(trace.partial_sums[v, p, first:past].tolist())
@@ -174,7 +199,14 @@ class Macro(bench.Bench):
         vectors, width = range(len(traces[0].outputs)), self.cfg.n_adcs
         wanted = {
             "hold": [c for v in vectors for t in traces for c in t.hold_cycles[v].tolist()],
-            "code": [c for v in vectors for t in traces for p in t.code_cycles[v] for c in p[::width].tolist()],
+            "code": [
+                c
+                for v in vectors
+                for t in traces
+                for p, when in zip(t.passes, t.code_cycles[v], strict=True)
+                if converts(self.cfg, t.rnd, p)
+                for c in when[::width].tolist()
+            ],
             "out": [c for v in vectors for t in traces for c in t.out_cycles[v].tolist()],
         }
         seen = {"hold": self.seams.holds, "code": self.seams.codes, "out": self.outs}
@@ -187,7 +219,7 @@ class Macro(bench.Bench):
         await self.run(lambda: not any(check.outstanding for check in checks), limit=150_000)
         for _ in range(4):
             await self.cycle()
-        assert self.beats.empty and self.psums.empty, "activations or partial sums were not taken"
+        assert all(source.empty for source in self.sources[1:]), "activations, sums or residuals were not taken"
         for check in checks:
             check.finish()
 
@@ -197,6 +229,11 @@ class Macro(bench.Bench):
         await self.run(lambda: self.words.empty, limit=10_000)
         self.send_vectors(chain, count)
         await self.drain()
+
+
+def columns(values: NDArray[np.int64] | None, bits: int) -> Iterator[dict[str, int]]:
+    """One beat a column, in two's complement."""
+    return ({"data_i": int(value) & ((1 << bits) - 1)} for value in ([] if values is None else values.reshape(-1)))
 
 
 def some_chain(cfg: Config, rng: np.random.Generator) -> Chain:
@@ -332,6 +369,31 @@ def stop_after(outs: list[int], count: int, open_now: list[bool]) -> Iterator[bo
 
 
 @cocotb.test
+async def status_pins_tell_rounds_chains_and_a_bad_descriptor(dut: Any) -> None:
+    """One pulse a round and one a chain; then a descriptor without rows stops the chain, and new words run."""
+    rng = bench.generator("status")
+    dev = Macro(dut, rng)
+    await dev.start()
+    for _ in range(4 if dev.cfg.rows <= 16 else 1):
+        chain, count = some_chain(dev.cfg, rng), 2
+        dev.traffic(0.2, 0.2)
+        dev.pulses.seen.clear()
+        await dev.run_chain(chain, count)
+        rounds = count * len(chain.rounds)
+        assert dev.pulses.seen == Counter(round_done_o=rounds, chain_done_o=count), f"{dev.pulses.seen}"
+        assert not dev.read("busy_o")
+        words = list(chain_words(dev.cfg, chain))
+        first = next(word for word in words if word["addr_i"] == 0)
+        dev.words.send([word if word is not first else first | {"data_i": 0} for word in words])
+        await dev.run(lambda: dev.words.empty, limit=10_000)
+        for _ in range(4):
+            await dev.cycle()
+        assert dev.pulses.seen["error_valid_o"] == 1 and dev.pulses.error == (RoundError.ROWS, 0)
+        assert not dev.read("in_ready_o") and not dev.read("busy_o")
+    await dev.run_chain(some_chain(dev.cfg, rng), 1)
+
+
+@cocotb.test
 async def a_chain_runs_again_without_new_words(dut: Any) -> None:
     """Vectors that come after a pause run through the chain that is already there."""
     rng = bench.generator("again")
@@ -361,7 +423,8 @@ async def reset_in_the_middle_leaves_no_trace(dut: Any) -> None:
             await dev.cycle()
         dut.rst_ni.value = 0
         await bench.settle()
-        assert not dev.read("out_valid_o") and not dev.read("in_ready_o") and not dev.read("psum_ready_o")
+        quiet = ("out_valid_o", "in_ready_o", "psum_ready_o", "res_ready_o", "busy_o", "error_valid_o")
+        assert not any(dev.read(name) for name in quiet)
         await dev.start()
         dev.beats.send([{"data_i": 0}])
         for _ in range(3):

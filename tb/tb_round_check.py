@@ -7,7 +7,6 @@ from itertools import combinations, permutations
 from typing import TYPE_CHECKING, Any
 
 import cocotb
-import numpy as np
 from cocotb.triggers import Timer
 from twinor.golden.round_check import RoundError, round_error
 from twinor.rounds import ROUND_STRIDE, STEP_WORD, End, Start, pack, step_code
@@ -22,6 +21,7 @@ from tb.common.values import pack as pack_words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from twinor.config import Config
 
 Words = list[int]
@@ -136,7 +136,9 @@ async def the_first_broken_rule_is_reported(dut: Any) -> None:
             words = with_field(words, *rules[error])
         expected = min(broken)
         if broken[:1] == (RoundError.START,) or RoundError.END in broken or RoundError.START in broken:
-            expected = round_error(cfg, words, index=index, cols_before=1)  # start 3 is no last, end 3 no requantization
+            expected = round_error(
+                cfg, words, index=index, cols_before=1
+            )  # start 3 is no last, end 3 no requantization
         assert await unit.same(words, index=index, before=1, what=str(broken)) == expected
     unit.check.finish()
 

@@ -206,7 +206,9 @@ class ShiftAdd(bench.Bench):
                 dut.res_product_i.value, dut.res_full_i.value = pack(products.tolist(), self.cfg.residual_bits), 1
             missing = due > self.source.sent - self.used or (late > 0 and products is not None)
             ready = await self.cycle("code_ready_o")
-            assert self.take.now == int(ready and products is not None), f"res_take_o = {self.take.now} at {bench.now()}"
+            assert self.take.now == int(ready and products is not None), (
+                f"res_take_o = {self.take.now} at {bench.now()}"
+            )
             if ready:
                 break
             late = max(late - 1, 0)

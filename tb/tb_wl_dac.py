@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -160,8 +161,8 @@ def loading(rnd: Round) -> dict[str, int]:
 def plan(cfg: Config, base: int, count: int, *, signed: bool = False, bias: tuple[int, int] = (0, 0)) -> Round:
     """A round of a region, with every input slice; bias rows and their code follow the activations."""
     steps = ((1,) * cfg.w_slices,) * cfg.x_slices
-    region = {"row_base": base, "row_count": count, "col_base": 0, "col_count": 1}
-    return Round(**region, steps=steps, signed=signed, bias_rows=bias[0], bias_code=bias[1])
+    rnd = Round(row_base=base, row_count=count, col_base=0, col_count=1, steps=steps)
+    return replace(rnd, signed=signed, bias_rows=bias[0], bias_code=bias[1])
 
 
 def random_plan(cfg: Config, rng: np.random.Generator, base: int, count: int) -> tuple[Round, NDArray[np.integer]]:

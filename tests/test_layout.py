@@ -164,9 +164,9 @@ def test_a_header_names_formula_twin_and_specification(block: str) -> None:
 
 @pytest.mark.parametrize("block", sorted(blocks()))
 def test_verilog_parameters_are_names_of_the_configuration(block: str) -> None:
-    """A key or a derived value in capitals, the widths of column quantities in the stand-ins, or a fixed width."""
+    """A key or a derived value in capitals, the width of a column quantity in the stand-ins, or a fixed width."""
     names = declared_parameters(WIRING.get(block, block))
-    known = {key.upper() for key in DIGITAL} | {name.upper() for name in vars(config.Config)} | {"Q_BITS", "HOLD_BITS"}
+    known = {key.upper() for key in DIGITAL} | {name.upper() for name in vars(config.Config)} | {"Q_BITS"}
     known |= {name for name, value in vars(config).items() if name.isupper() and isinstance(value, int)}
     unknown = [name for name in names if name not in known or name.lower() in ANALOG]
     assert names and unknown == [], f"{block}: parameters that no configuration key or property has: {unknown}"

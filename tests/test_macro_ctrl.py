@@ -26,7 +26,6 @@ from tb.common.configs import (
 )
 from tb.common.stimulus import random_chain
 
-
 ALL = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET]
 
 

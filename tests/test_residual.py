@@ -9,7 +9,7 @@ from twinor.config import MULT_BITS, Config
 from twinor.golden import residual
 
 from tb.common.cases import Case, cases, run_case
-from tb.common.configs import EXACT, NOR40, RAGGED, SHARED_OFFSET, TINY, ids
+from tb.common.configs import EXACT, NOR40, RAGGED, TINY, ids
 
 
 @pytest.mark.fast

@@ -3,6 +3,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def disturbed(config: Config, rng: np.random.Generator, rnd: Round) -> Round:
     """One field of a round at a value that words can express, around what the macro allows."""
     plan = int(rng.integers(0, config.x_slices + 2))
     row = tuple((3 if rng.random() < 0.5 else 1) << int(rng.integers(config.step_shift_max + 2)) for _ in rnd.steps[0])
-    field = [
+    field: list[dict[str, Any]] = [
         {"row_base": rnd.row_base + int(rng.choice([1, config.in_lanes]))},
         {"row_count": int(rng.integers(0, config.rows - rnd.row_base + 2))},
         {"bias_rows": int(rng.integers(0, config.rows - rnd.row_base - rnd.row_count + 2))},
@@ -116,7 +117,7 @@ ONE = Round(row_base=0, row_count=8, col_base=0, col_count=4, steps=((1,), (1,))
         ("end", End.RAW, 3, RoundError.END),
         ("end", End.RAW, End.HOLD, RoundError.END),  # the last round
         ("step0", 2 * TINY.step_shift_max, 2 * TINY.step_shift_max + 2, RoundError.STEP),
-        ("step1", 2 * (TINY.step_shift_max - 2) + 1, 2 * (TINY.step_shift_max - 1) + 1, RoundError.STEP),
+        ("step1", 2, 1, RoundError.STEP),  # 2, and 3, which needs the room of 4
         ("shift", 1, 0, RoundError.REQUANT),
         ("lo", 7, 8, RoundError.REQUANT),
     ],

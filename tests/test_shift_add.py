@@ -15,7 +15,6 @@ from tb.common.configs import (
     NOR40,
     OFFSET,
     RAGGED,
-    RAGGED_OFFSET,
     SHARED,
     SHARED_OFFSET,
     SLICED,

@@ -11,7 +11,7 @@ from twinor.golden import wl_dac
 from twinor.rounds import Chain, Pass, Round, check_streams, passes
 
 from tb.common.cases import Case, cases, run_case
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, RAGGED_OFFSET, SHARED_OFFSET, TINY, ids
+from tb.common.configs import EXACT, NOR40, RAGGED, TINY, ids
 
 
 def full(config: Config, base: int, count: int) -> Round:
@@ -57,9 +57,7 @@ def test_two_phases_and_bias_rows_put_signed_activations_together_again(config: 
     """Phase 0 less phase 1 is the activation; bias rows are driven in phase 0 with their code."""
     rng, half = np.random.default_rng(4), 1 << (config.input_bits - 1)
     bias = config.rows // 3
-    rnd = dataclasses.replace(
-        full(config, 0, config.rows - bias), signed=True, bias_rows=bias, bias_code=2 * half - 1
-    )
+    rnd = dataclasses.replace(full(config, 0, config.rows - bias), signed=True, bias_rows=bias, bias_code=2 * half - 1)
     x = rng.integers(-half, half, (5, rnd.row_count))
     whole = np.zeros((5, config.rows), dtype=np.int64)
     for p in passes(config, rnd):

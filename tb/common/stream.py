@@ -40,7 +40,7 @@ class StreamSource(Agent):
     """
 
     def __init__(self, dut: Any, prefix: str, fields: dict[str, int], *, idle: Iterator[bool] | None = None) -> None:
-        """Attach to `<prefix>_valid_i`, `<prefix>_ready_o` and one signal per field, by its width; "" is no prefix."""
+        """Attach to valid, ready and one signal per field, by its width; all carry the prefix, which may be empty."""
         at = f"{prefix}_" if prefix else ""
         self._valid, self._ready = getattr(dut, f"{at}valid_i"), getattr(dut, f"{at}ready_o")
         self._fields = {name: getattr(dut, f"{at}{name}") for name in fields}

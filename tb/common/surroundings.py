@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is around the sequencer in a bench of it alone: word-line DAC, ADC bank, shift-add, and a check of every seam."""
+"""What is around the sequencer in its own bench: word-line DAC, ADC bank, shift-add, and a check of every seam."""
 
 from __future__ import annotations
 

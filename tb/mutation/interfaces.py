@@ -156,7 +156,8 @@ INTERFACES = {
     "macro_ctrl": Interface(
         assumptions=_ROUNDS
         | {"adc_done_i only while a conversion runs": "!adc_done_i || (convert_busy_q && !sample_q)"},
-        observed=dict.fromkeys(_CODE, "code_valid_o") | {"psum_lanes_o": "psum_want_o"}
+        observed=dict.fromkeys(_CODE, "code_valid_o")
+        | {"psum_lanes_o": "psum_want_o"}
         | dict.fromkeys(("res_col_o", "res_lanes_o"), "res_want_o")
         | dict.fromkeys(("error_code_o", "error_round_o"), "error_valid_o"),
         facts=_PASSES,

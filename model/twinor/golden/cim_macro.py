@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.golden import adc_frontend, bitline, clip_count, flash_array, macro_ctrl, residual
-from twinor.golden import sar_adc, shift_add, wl_dac
+from twinor.golden import (
+    adc_frontend,
+    bitline,
+    clip_count,
+    flash_array,
+    macro_ctrl,
+    residual,
+    sar_adc,
+    shift_add,
+    wl_dac,
+)
 from twinor.golden.requantize import requantize
 from twinor.rounds import End, Start, check_streams, converts, passes
 from twinor.trace import RoundTrace
