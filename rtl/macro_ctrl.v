@@ -46,7 +46,7 @@ module macro_ctrl #(
   output wire                   busy_o,        // a vector is under way
   output wire                   round_done_o,  // the accumulators of a round are complete at the end of this cycle
   output wire                   error_valid_o, // a bad descriptor stops the chain at the end of this cycle
-  output wire [3:0]             error_code_o,  // which rule it breaks: rtl/round_check.md
+  output wire [3:0]             error_code_o,  // which rule it breaks (rtl/round_check.md), else 0
   output wire [7:0]             error_round_o,
 
   // Word-line DACs
@@ -465,7 +465,7 @@ module macro_ctrl #(
   assign busy_o        = !word_ready_o;
   assign round_done_o  = code_valid_q && code_ready_i && code_end_q && code_left <= LANES;
   assign error_valid_o = bad && !write;
-  assign error_code_o  = load_error;
+  assign error_code_o  = error_valid_o ? load_error : 4'd0;
   assign error_round_o = load_index;
 
 endmodule

@@ -64,15 +64,16 @@ class Device(Macro):
         self.dut.rst_ni.value = 1
 
     async def nothing_moves(self) -> None:
-        """Beats and partial sums on offer before any word: none is taken, and nothing leaves."""
+        """Beats, partial sums and residual codes on offer before any word: none is taken, and nothing leaves."""
         self.traffic(0.0, 0.0)
         self.beats.send([{"data_i": 0}])
         self.psums.send([{"data_i": 0}])
+        self.residuals.send([{"data_i": 0}])
         for _ in range(4):
             await self.cycle()
             assert self.outputs.read() == AT_REST, f"the macro is not at rest at {bench.now()}"
-        assert not self.beats.empty and not self.psums.empty and not self.outs
-        for source in (self.beats, self.psums):
+        assert not any(source.empty for source in self.sources[1:]) and not self.outs
+        for source in self.sources[1:]:
             source.reset()
 
     async def run_timed(self, chain: Chain, count: int) -> None:
@@ -127,7 +128,8 @@ class Injected:
     """Makes a word of a memory X."""
     beat: int = -1
     psum: int = -1
-    """The activation or partial sum of which one bit is X."""
+    residual: int = -1
+    """The activation, partial sum or residual code of which one bit is X."""
     decision: bool = False
     """One answer of the comparator of the only column is X."""
 
@@ -140,18 +142,22 @@ class Injection:
         self.dev, self.texts, self.rng = Device(dut, rng), Texts(dut), rng
         dev, cfg = self.dev, self.dev.cfg
         self.cfg, self.watched = cfg, dev.agents
-        self.blind = (dev.words, dev.beats, dev.psums, self.texts)
-        whole = {"row_base": 0, "row_count": cfg.active_rows, "col_base": 0, "col_count": cfg.cols}
+        self.blind = (*dev.sources, self.texts)
+        plain = {"signed": False, "bias_rows": 0, "residual": True}
+        whole = plain | {"row_base": 0, "row_count": cfg.active_rows, "col_base": 0, "col_count": cfg.cols}
         table = random_chain(cfg, rng, rounds=1)
         rnd = replace(table.rounds[0], **whole, start=Start.PSUM, end=End.REQUANT)
         self.chain = replace(table, rounds=(rnd,))
         self.x = [(1 << cfg.input_bits) - 1] * cfg.active_rows
         top = 1 << cfg.psum_bits - 1
         self.psums = rng.integers(-top, top, (1, cfg.cols))
+        code = 1 << cfg.input_bits
+        self.residuals = rng.integers(-code, code, (1, cfg.cols))
 
     def kinds(self) -> dict[str, Injected]:
         """One of each, at a random row and column."""
         cfg, dev, table = self.cfg, self.dev, self.dev.dut.u_cim_macro.u_requantize
+        added = self.dev.dut.u_cim_macro.u_residual
         row, column = int(self.rng.integers(cfg.active_rows)), int(self.rng.integers(cfg.cols))
         adc, every = column % cfg.n_adcs, set(range(cfg.cols))
         cell = dev.memories.cells[((row + 1) << cfg.dac_bits) - 1][0]
@@ -162,6 +168,8 @@ class Injection:
             "a decision": Injected("code", {column}, decision=True),
             "an activation": Injected("wl", every, beat=row),
             "a partial sum": Injected("sum", {column}, psum=column),
+            "a residual code": Injected("sum", {column}, residual=column),
+            "residual mult": Injected("sum", {column}, lambda: spoil(added.mult_mem[column])),
             "mult": Injected("out_data_o", {column}, lambda: spoil(table.mult_mem[column])),
             "add": Injected("out_data_o", {column}, lambda: spoil(table.add_mem[column])),
         }
@@ -180,11 +188,15 @@ class Injection:
         if what and what.beat >= 0:
             n, bit = what.beat // cfg.in_lanes, what.beat % cfg.in_lanes * cfg.input_bits
             beats[n] = {"data_i": partly((1 << width) - 1, width, ~(1 << bit))}
+        codes = [{"data_i": partly(int(r), cfg.input_bits + 1, -1)} for r in self.residuals[0]]
+        if what and what.residual >= 0:
+            codes[what.residual] = {"data_i": partly(int(self.residuals[0, what.residual]), cfg.input_bits + 1, ~1)}
         if what and what.psum >= 0:
             value = int(self.psums[0, what.psum])
             psums[what.psum] = {"data_i": partly(value, cfg.psum_bits, ~1)}
         dev.beats.send(beats)
         dev.psums.send(psums)
+        dev.residuals.send(codes)
         if what:
             what.spoil()
 
@@ -276,7 +288,8 @@ async def an_unknown_that_counts_reaches_its_outputs_and_is_noticed(dut: Any) ->
     rng = bench.generator("counts")
     test = Injection(dut, rng)
     width, clean = test.cfg.acc_bits, cim_macro.run_chain
-    golden = clean(test.cfg, test.dev.die, test.chain, [np.array([test.x])], test.psums)[0].outputs[0].tolist()
+    streams = [np.array([test.x])], test.psums, test.residuals
+    golden = clean(test.cfg, test.dev.die, test.chain, *streams)[0].outputs[0].tolist()
     for _ in range(3):
         for name, what in test.kinds().items():
             texts = await test.outputs(what)

@@ -10,8 +10,8 @@ import numpy as np
 from cocotb_coverage.coverage import CoverPoint, coverage_db
 from pyuvm import uvm_component
 from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
-from twinor.golden import bitline, flash_array
-from twinor.rounds import End
+from twinor.golden import adc_frontend, bitline, flash_array
+from twinor.rounds import End, converts
 
 from tb.uvm.goals import CLASSES, STREAMS, goals
 from tb.uvm.scoreboard import imp
@@ -72,13 +72,19 @@ class Coverage(uvm_component):
         self.hit("chain_length", f"{len(rounds)} rounds")
         self.hit("chain_again", "no new words" if seen.again else "new words")
         self.hit("partial_sum_in", *_classes(seen.psums, cfg.psum_bits))
+        self.hit("residual_in", *_classes(seen.residuals, cfg.input_bits + 1))
         for x, trace in zip(seen.inputs, seen.traces, strict=True):
             rnd = trace.rnd
             self.hit("start_and_end", f"{rnd.start.name} to {rnd.end.name}")
             self.hit("activations", _activations(x, cfg))
+            self.hit("signs", *_signs(rnd, x, cfg))
+            self.hit("bias_rows", "some" if rnd.bias_rows else "none")
+            if rnd.residual:
+                self.hit("residual_multiplier", *_classes(seen.chain.residual_table[: rnd.col_count], MULT_BITS))
             self._region(rnd)
             self._conversions(trace)
-            before = trace.partial_sums[0, :-1].astype(np.int64), trace.partial_sums[0, 1:].astype(np.int64)
+            sums = trace.partial_sums[0, self._converted(trace)].astype(np.int64)
+            before = sums[:-1], sums[1:]
             self.hit("sign_crossing", *(f"partial sum {way}" for way in _crossings(*before)))
             if rnd.end is End.REQUANT:
                 self._requantization(seen, trace)
@@ -86,10 +92,10 @@ class Coverage(uvm_component):
     def _region(self, rnd: Round) -> None:
         """Word lines, row groups and columns."""
         cfg = self.config
-        rows = {1: "one", cfg.rows: "all"}.get(rnd.row_count, "some")
+        rows = {1: "one", cfg.rows: "all"}.get(rnd.driven_rows, "some")
         higher = ["not from word line 0"] * (rnd.row_base > 0)
-        self.hit("word_lines", rows, *higher, *["up to the last"] * (rnd.row_base + rnd.row_count == cfg.rows))
-        whole, part = divmod(rnd.row_count, cfg.active_rows)
+        self.hit("word_lines", rows, *higher, *["up to the last"] * (rnd.row_base + rnd.driven_rows == cfg.rows))
+        whole, part = divmod(rnd.driven_rows, cfg.active_rows)
         groups = "part of one group" if not whole else "one whole group" if (whole, part) == (1, 0) else "whole groups"
         self.hit("row_groups", groups + " and a part" * bool(whole and part))
         phases, lanes = divmod(rnd.col_count, cfg.n_adcs)
@@ -105,8 +111,10 @@ class Coverage(uvm_component):
     def _conversions(self, trace: RoundTrace) -> None:
         """Codes, steps, and what lies outside the ADC's range."""
         cfg, rnd = self.config, trace.rnd
-        self.hit("adc_code", *(f"code {code}" for code in np.unique(trace.codes).tolist()))
-        for n, p in enumerate(trace.passes):
+        converted = self._converted(trace)
+        self.hit("adc_code", *(f"code {code}" for code in np.unique(trace.codes[:, converted]).tolist()))
+        for n in converted:
+            p = trace.passes[n]
             step = rnd.steps[p.x_slice][p.w_slice]
             place = f"input slice {p.x_slice}, weight slice {p.w_slice}"
             self.hit("passes", f"plan of {len(rnd.steps)}, {place}")
@@ -120,10 +128,20 @@ class Coverage(uvm_component):
             outside = ["below"] * bool(below.any() and cfg.bipolar) + ["above"] * bool(above.any())
             self.hit("adc_clipping", *(f"{end} at {place}" for end in outside))
 
+    def _converted(self, trace: RoundTrace) -> list[int]:
+        """Passes that the ADCs convert."""
+        return [n for n, p in enumerate(trace.passes) if converts(self.config, trace.rnd, p)]
+
     def _column_quantities(self, trace: RoundTrace, n: int) -> NDArray[np.int64]:
-        current = flash_array.currents(self.die.strength[0], self.die.drive[0], trace.word_lines[:, n].astype(np.uint8))
-        q = bitline.column_quantity(self.config, current, w_slice=trace.passes[n].w_slice)
-        return q[0, trace.rnd.col_base : trace.rnd.col_base + trace.rnd.col_count]
+        """What the ADCs saw in a pass: its own column quantities, or those of all slices that were shared."""
+        p = trace.passes[n]
+        held = np.zeros((1, self.config.cols), dtype=np.int64)
+        for k in range(n - p.x_slice, n + 1) if self.config.analog_slices else (n,):
+            lines = trace.word_lines[:, k].astype(np.uint8)
+            current = flash_array.currents(self.die.strength[0], self.die.drive[0], lines)
+            q = bitline.column_quantity(self.config, current, w_slice=p.w_slice)
+            held = adc_frontend.share(self.config, held, q, x_slice=trace.passes[k].x_slice)
+        return held[0, trace.rnd.col_base : trace.rnd.col_base + trace.rnd.col_count]
 
     def _requantization(self, seen: Predicted, trace: RoundTrace) -> None:
         rnd, columns = trace.rnd, slice(trace.rnd.col_count)
@@ -150,6 +168,13 @@ def _classes(values: NDArray[np.integer], bits: int) -> list[str]:
     limit = 1 << (bits - 1)
     found = (values == -limit, values < 0, values == 0, values > 0, values == limit - 1)
     return [name for name, is_there in zip(CLASSES, found, strict=True) if is_there.any()]
+
+
+def _signs(rnd: Round, x: NDArray[np.integer], config: Config) -> list[str]:
+    if not rnd.signed:
+        return ["unsigned"]
+    found = {"positive": x > 0, "negative": x < 0, "lowest": x == -(1 << (config.input_bits - 1))}
+    return [f"signed, {name}" for name, where in found.items() if where.any()]
 
 
 def _activations(x: NDArray[np.integer], config: Config) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The environment: four stream agents, the seam monitor, scoreboard and coverage around one macro."""
+"""The environment: five stream agents, the seam monitor, scoreboard and coverage around one macro."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["MacroEnv"]
 
 
 class MacroEnv(uvm_env):
-    """Agents `words`, `activations`, `psums` and `outputs`; `sample` drives every monitor, once a cycle."""
+    """Agents `words`, `activations`, `psums`, `residuals`, `outputs`; `sample` drives every monitor, once a cycle."""
 
     config: Config
     die: Die
@@ -40,6 +40,7 @@ class MacroEnv(uvm_env):
             "words": ("round", {"addr_i": 16, "data_i": 32}),
             "activations": ("in", {"data_i": cfg.in_lanes * cfg.input_bits}),
             "psums": ("psum", {"data_i": cfg.psum_bits}),
+            "residuals": ("res", {"data_i": cfg.input_bits + 1}),
         }
         self.sources = {name: SourceAgent(name, self) for name in fields}
         for name, (prefix, widths) in fields.items():
@@ -59,7 +60,7 @@ class MacroEnv(uvm_env):
         exports, went = self.scoreboard.exports, self.coverage.went
         for name, agent in self.sources.items():
             agent.monitor.moved.connect(exports[name])
-            agent.monitor.went.connect(went[{"psums": "partial sums"}.get(name, name)])
+            agent.monitor.went.connect(went[{"psums": "partial sums", "residuals": "residual codes"}.get(name, name)])
         self.sink.monitor.moved.connect(exports["outputs"])
         self.sink.monitor.went.connect(went["outputs"])
         self.seams.held.connect(exports["held"])

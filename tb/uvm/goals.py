@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSES", "STREAMS", "goals", "ramp_levels", "reset_states"]
 
-STREAMS = ("words", "activations", "partial sums", "outputs")
+STREAMS = ("words", "activations", "partial sums", "residual codes", "outputs")
 """The valid-ready streams of the macro."""
 
 CLASSES = ("lowest", "negative", "zero", "positive", "highest")
@@ -48,6 +48,8 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
             for way in ("- to +", "+ to -")
         ),
         "activations": ("all zero", "all at the top", "one word line", "mixed"),
+        "signs": ("unsigned", "signed, positive", "signed, negative", "signed, lowest"),
+        "bias_rows": ("none", *(("some",) if config.rows > 1 else ())),
         "word_lines": _word_lines(config),
         "row_groups": _row_groups(config),
         "passes": tuple(f"plan of {n}, input slice {i}, weight slice {j}" for n, i, j in _passes(config)),
@@ -59,6 +61,8 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
         "chain_length": tuple(f"{n} rounds" for n in range(1, config.max_rounds + 1)),
         "chain_again": ("new words", "no new words"),
         "partial_sum_in": CLASSES,
+        "residual_in": CLASSES,
+        "residual_multiplier": CLASSES,
         "multiplier": CLASSES,
         "addend": CLASSES,
         "shift": ("1", "2 to 30", "31"),
@@ -90,7 +94,7 @@ def reset_states(config: Config) -> tuple[str, ...]:
     trials = tuple(f"trial {b}" for b in range(config.adc_bits))
     before = ("disarmed", "words half written", "armed and idle", "vector half loaded", "vector loaded")
     settle = ("settling", "settled, converters busy", "hold")
-    after = ("sample", "codes wait", "partial sums half in", "lanes leave", "output waits")
+    after = ("sample", "codes wait", "partial sums half in", "residuals half in", "lanes leave", "output waits")
     return (*before, *settle, *trials, *after)
 
 

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from tb.common.values import Bits
 
-__all__ = ["ActivationsItem", "Beat", "Conversion", "Held", "PartialSumsItem", "RoundsItem", "StreamItem"]
+__all__ = [
+    "ActivationsItem",
+    "Beat",
+    "Conversion",
+    "Held",
+    "PartialSumsItem",
+    "ResidualsItem",
+    "RoundsItem",
+    "StreamItem",
+]
 
 
 class StreamItem(uvm_sequence_item):
@@ -61,6 +70,15 @@ class PartialSumsItem(StreamItem):
         super().__init__("partial sums", ({"data_i": pack_words([p], config.psum_bits)} for p in psums.tolist()))
 
 
+class ResidualsItem(StreamItem):
+    """The residual codes of one vector, one column a beat."""
+
+    def __init__(self, config: Config, residuals: NDArray[np.integer]) -> None:
+        """Two's complement."""
+        bits = config.input_bits + 1
+        super().__init__("residual codes", ({"data_i": pack_words([r], bits)} for r in residuals.tolist()))
+
+
 # What the monitors publish //
 
 
@@ -74,7 +92,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The word lines of a pass at its hold."""
+    """The word lines of a pass at its hold, or as its charge is shared."""
 
     cycle: int
     word_lines: list[int]

@@ -35,6 +35,7 @@ class Predicted:
         again: no word came since the vector before.
         inputs: activations of each round, [1, row_count].
         psums: partial sums that stream in, [1, columns].
+        residuals: residual codes that stream in, [1, columns].
         traces: every seam of every round, vector 0.
     """
 
@@ -42,6 +43,7 @@ class Predicted:
     again: bool
     inputs: Sequence[NDArray[np.int64]]
     psums: NDArray[np.int64]
+    residuals: NDArray[np.int64]
     traces: Sequence[RoundTrace]
 
 
@@ -80,6 +82,7 @@ class Predictor:
         self._round: list[int] = []
         self._complete: deque[tuple[Chain, bool, list[NDArray[np.int64]]]] = deque()
         self._psums: deque[int] = deque()
+        self._residuals: deque[int] = deque()
 
     def word(self, address: int, data: int) -> None:
         """A word was taken; words move between chains only."""
@@ -92,9 +95,11 @@ class Predictor:
         if self._chain is None:
             self._chain, self._again = self._decoded(), False
         self._round += lanes
-        rows = self._chain.rounds[len(self._vector)].row_count
-        if len(self._round) >= rows:
-            self._vector.append(np.array([self._round[:rows]], dtype=np.int64))
+        rnd = self._chain.rounds[len(self._vector)]
+        if len(self._round) >= rnd.row_count:
+            x = np.array([self._round[: rnd.row_count]], dtype=np.int64)
+            half = 1 << (self.config.input_bits - 1)
+            self._vector.append((x ^ half) - half if rnd.signed else x)
             self._round = []
         if len(self._vector) == len(self._chain.rounds):
             self._complete.append((self._chain, self._again, self._vector))
@@ -112,16 +117,25 @@ class Predictor:
         self._psums.append(value)
         return self._predict()
 
+    def residual(self, value: int) -> list[Predicted]:
+        """A residual code was taken."""
+        self._residuals.append(value)
+        return self._predict()
+
     def _predict(self) -> list[Predicted]:
-        """Vectors whose beats and partial sums are all there, in order."""
+        """Vectors whose beats, partial sums and residual codes are all there, in order."""
         done: list[Predicted] = []
         while self._complete:
             chain, again, inputs = self._complete[0]
             wanted = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
-            if len(self._psums) < wanted:
+            added = sum(rnd.col_count for rnd in chain.rounds if rnd.residual)
+            if len(self._psums) < wanted or len(self._residuals) < added:
                 break
             self._complete.popleft()
             psums = np.array([[self._psums.popleft() for _ in range(wanted)]], dtype=np.int64)
-            traces = cim_macro.run_chain(self.config, self.die, chain, inputs, psums if wanted else None)
-            done.append(Predicted(chain=chain, again=again, inputs=inputs, psums=psums, traces=traces))
+            codes = np.array([[self._residuals.popleft() for _ in range(added)]], dtype=np.int64)
+            streams = inputs, psums if wanted else None, codes if added else None
+            traces = cim_macro.run_chain(self.config, self.die, chain, *streams)
+            seen = {"chain": chain, "again": again, "inputs": inputs, "psums": psums, "residuals": codes}
+            done.append(Predicted(**seen, traces=traces))
         return done

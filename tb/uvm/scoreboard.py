@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyuvm import uvm_analysis_port, uvm_scoreboard, uvm_subscriber
 from twinor.golden.macro_ctrl import schedule
+from twinor.rounds import converts
 from twinor.trace import SEAMS
 
 from tb.common.checker import Checker
@@ -49,6 +50,7 @@ class Scoreboard(uvm_scoreboard):
             "words": self.word,
             "activations": self.beat,
             "psums": self.psum,
+            "residuals": self.residual,
             "held": self.held,
             "converted": self.converted,
             "outputs": self.output,
@@ -81,8 +83,12 @@ class Scoreboard(uvm_scoreboard):
         """A partial sum."""
         self._expect(self.predictor.psum(signed(int(beat.bits["data_i"], 2), self.config.psum_bits)))
 
+    def residual(self, beat: Beat) -> None:
+        """A residual code."""
+        self._expect(self.predictor.residual(signed(int(beat.bits["data_i"], 2), self.config.input_bits + 1)))
+
     def held(self, held: Held) -> None:
-        """Word lines at a hold."""
+        """Word lines at a hold, or as charge is shared."""
         self.seen["hold"].append(held.cycle)
         self._got("word_lines", held.word_lines, held.cycle)
 
@@ -115,8 +121,10 @@ class Scoreboard(uvm_scoreboard):
 
     def _expect_round(self, trace: Any) -> None:
         columns = range(0, trace.rnd.col_count + self.config.n_adcs, self.config.n_adcs)
-        for p in range(len(trace.passes)):
+        for p, where in enumerate(trace.passes):
             self._want("word_lines", trace.word_lines[0, p])
+            if not converts(self.config, trace.rnd, where):
+                continue
             for first, past in pairwise(columns):
                 for seam in ("trials", "codes", "partial_sums"):
                     self._want(seam, getattr(trace, seam)[0, p, first:past])
@@ -150,7 +158,8 @@ class Scoreboard(uvm_scoreboard):
         """
         first, rounds = self.seen["beat"][0], schedule(self.config, chain, vectors=vectors)
         for event in ("hold", "code", "out"):
-            wanted = [int(c) for v in range(vectors) for r in rounds for c in getattr(r, event)[v].reshape(-1)]
+            every = [int(c) for v in range(vectors) for r in rounds for c in getattr(r, event)[v].reshape(-1)]
+            wanted = [c for c in every if c]  # a pass that is only shared has no code
             got = [cycle - first for cycle in self.seen[event]]
             assert len(got) == len(wanted), f"cycles: {len(got)} {event} events, golden has {len(wanted)}"
             for n, pair in enumerate(zip(wanted, got, strict=True)):

@@ -19,7 +19,7 @@ __all__ = ["SeamMonitor", "states"]
 
 
 class SeamMonitor(uvm_monitor):
-    """Publishes the word lines of every hold, and trials, codes and accumulators of every phase."""
+    """Publishes the word lines of every hold or share, and trials, codes and accumulators of every phase."""
 
     clocking: Clocking
     config: Config
@@ -38,9 +38,10 @@ class SeamMonitor(uvm_monitor):
     def sample(self) -> None:
         """See one cycle."""
         cfg, cycle = self.config, self.clocking.cycle
-        if to_int(self.dut.hold) or to_int(self.dut.sample):
+        settled = to_int(self.dut.hold) or to_int(self.dut.share)
+        if settled or to_int(self.dut.sample):
             self.clocking.moved = cycle
-        if to_int(self.dut.hold):
+        if settled:
             self.held.write(Held(cycle, unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)))
         if to_int(self.inside.code_valid) and to_int(self.inside.code_ready):
             self.converted.write(self._conversion(cycle))
@@ -99,6 +100,7 @@ def states(dut: Any, words_taken: bool) -> set[str]:
         "sample": to_int(dut.sample),
         "codes wait": to_int(inside.code_valid) and not to_int(inside.code_ready),
         "partial sums half in": to_int(add.have_q),
+        "residuals half in": to_int(inside.u_residual.have_q),
         "lanes leave": to_int(out.left_q),
         "output waits": to_int(dut.out_valid_o) and not to_int(dut.out_ready_i),
     }

@@ -9,15 +9,14 @@ import cocotb
 from cocotb.triggers import FallingEdge
 from pyuvm import uvm_sequence
 
-from tb.uvm.items import ActivationsItem, PartialSumsItem, RoundsItem
+from tb.uvm.items import ActivationsItem, PartialSumsItem, ResidualsItem, RoundsItem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
     from twinor.rounds import Chain
 
+    from tb.common.stimulus import Vectors
     from tb.uvm.env import MacroEnv
     from tb.uvm.items import StreamItem
 
@@ -49,8 +48,7 @@ class ChainSequence(uvm_sequence):
         self,
         env: MacroEnv,
         chain: Chain,
-        inputs: Sequence[NDArray[np.integer]],
-        psums: NDArray[np.integer],
+        vectors: Vectors,
         *,
         words: bool = True,
         then: Chain | None = None,
@@ -60,25 +58,26 @@ class ChainSequence(uvm_sequence):
         Args:
             env: the environment.
             chain: the chain.
-            inputs: activations of each round, [vectors, row_count].
-            psums: partial sums, [vectors, columns].
+            vectors: what streams in.
             words: False if the macro holds the chain already, or its words are on offer.
             then: the next chain; its words are on offer from the first beat of the last vector on, no host may sooner.
         """
         super().__init__("chain")
-        self.env, self.chain, self.inputs, self.psums = env, chain, inputs, psums
+        self.env, self.chain, self.vectors = env, chain, vectors
         self.words, self.then = words, then
 
     async def body(self) -> None:
-        """Words first; activations and partial sums side by side."""
+        """Words first; activations, partial sums and residual codes side by side."""
         cfg = self.env.config
         if self.words:
             await self._on("words", [RoundsItem(cfg, self.chain)])
-        vectors = range(len(self.psums))
-        beats = [ActivationsItem(cfg, x[v]) for v in vectors for x in self.inputs]
-        sums = [PartialSumsItem(cfg, self.psums[v]) for v in vectors]
-        early = sum(len(item.beats) for item in beats[: -len(self.inputs)])
-        flows = [self._on("activations", beats), self._on("psums", sums), self._words_ahead(early + 1)]
+        inputs, psums, residuals = self.vectors.inputs, self.vectors.psums, self.vectors.residuals
+        beats = [ActivationsItem(cfg, x[v]) for v in range(len(inputs[0])) for x in inputs]
+        sums = [PartialSumsItem(cfg, row) for row in ([] if psums is None else psums)]
+        codes = [ResidualsItem(cfg, row) for row in ([] if residuals is None else residuals)]
+        early = sum(len(item.beats) for item in beats[: -len(inputs)])
+        flows = [self._on("activations", beats), self._on("psums", sums), self._on("residuals", codes)]
+        flows.append(self._words_ahead(early + 1))
         for task in [cocotb.start_soon(flow) for flow in flows]:
             await task
         await self._drain()

@@ -11,7 +11,7 @@ from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
 from twinor.golden import flash_array
 from twinor.rounds import Chain, End, Round, Start, validate
 
-from tb.common.stimulus import random_chain
+from tb.common.stimulus import Vectors, random_chain
 from tb.uvm.goals import ramp_levels
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ def corner_chain(config: Config, rng: Rng, *, rounds: int | None = None) -> Chai
         if rnd.start is Start.LAST:
             cornered = replace(cornered, col_base=0, col_count=made[-1].col_count)
         made.append(cornered)
-    mult, add = (_corners(rng, bits, config.cols).astype(np.int32) for bits in (MULT_BITS, ADD_BITS))
-    chain = replace(base, rounds=tuple(made), mult=mult, add=add)
+    bits = (MULT_BITS, ADD_BITS, MULT_BITS)
+    mult, add, residual = (_corners(rng, width, config.cols).astype(np.int32) for width in bits)
+    chain = replace(base, rounds=tuple(made), mult=mult, add=add, residual_mult=residual)
     validate(config, chain)
     return chain
 
@@ -71,7 +72,9 @@ def _corner_round(config: Config, rng: Rng, rnd: Round) -> Round:
     top = 1 << (config.acc_bits - 1)
     lo, hi = [(0, 15), (-8, 7), (-16, 0), (-top, top - 1), (rnd.lo, rnd.hi)][int(rng.integers(5))]
     shift = int(rng.choice([1, rnd.shift, SHIFT_MAX]))
-    placed = replace(rnd, row_base=row_base, row_count=row_count, col_base=col_base, col_count=col_count)
+    bias_rows = int(rng.integers(rows - row_count + 1)) if rnd.bias_rows else 0
+    placed = replace(rnd, row_base=row_base, row_count=row_count, bias_rows=bias_rows)
+    placed = replace(placed, col_base=col_base, col_count=col_count)
     return replace(placed, lo=lo, hi=hi, shift=shift)
 
 
@@ -82,22 +85,26 @@ def _corners(rng: Rng, bits: int, count: int | tuple[int, ...]) -> NDArray[np.in
     return np.choose(rng.integers(0, 3, count), kinds)
 
 
-def corner_vectors(
-    config: Config, chain: Chain, rng: Rng, *, count: int
-) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Activations [count, row_count] of each round and partial sums [count, columns]; sparse, full, empty, one-hot."""
-    columns = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
-    inputs = [np.stack([_activations(config, rng, rnd.row_count) for _ in range(count)]) for rnd in chain.rounds]
-    return inputs, _corners(rng, config.psum_bits, (count, columns))
+def corner_vectors(config: Config, chain: Chain, rng: Rng, *, count: int) -> Vectors:
+    """Activations that are sparse, full, empty, one-hot; partial sums and residual codes at their corners."""
+    psums = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
+    residuals = sum(rnd.col_count for rnd in chain.rounds if rnd.residual)
+    return Vectors(
+        inputs=[np.stack([_activations(config, rng, rnd) for _ in range(count)]) for rnd in chain.rounds],
+        psums=_corners(rng, config.psum_bits, (count, psums)) if psums else None,
+        residuals=_corners(rng, config.input_bits + 1, (count, residuals)) if residuals else None,
+    )
 
 
-def _activations(config: Config, rng: Rng, rows: int) -> NDArray[np.int64]:
-    top, kind = 1 << config.input_bits, int(rng.integers(6))
+def _activations(config: Config, rng: Rng, rnd: Round) -> NDArray[np.int64]:
+    rows, kind = rnd.row_count, int(rng.integers(6))
+    low = -(1 << (config.input_bits - 1)) if rnd.signed else 0
+    top = low + (1 << config.input_bits)
     if kind == 0:
         return np.zeros(rows, dtype=np.int64)
     if kind == 1:
-        return np.full(rows, top - 1, dtype=np.int64)
-    x = rng.integers(1, top, rows)
+        return np.full(rows, low or top - 1, dtype=np.int64)
+    x = rng.integers(low or 1, top, rows)
     if kind == 2:
         return np.where(np.arange(rows) == rng.integers(rows), x, 0)
     return np.where(rng.random(rows) < rng.random(), x, 0)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cocotb
-import numpy as np
 import pyuvm
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, Timer
@@ -17,8 +16,7 @@ from twinor.rounds import End
 from twinor.trace import SEAMS
 
 from tb.common import bench
-
-# PLAN
+from tb.common.stimulus import Vectors
 from tb.common.values import to_int
 from tb.uvm.agents import Clocking
 from tb.uvm.coverage import hits
@@ -87,8 +85,8 @@ class MacroTest(pyuvm.uvm_test):
 
     async def run(self, chain: Chain, *, vectors: int, words: bool = True, then: Chain | None = None) -> None:
         """Vectors at the corners through a chain."""
-        inputs, psums = corner_vectors(self.config, chain, self.rng, count=vectors)
-        await ChainSequence(self.env, chain, inputs, psums, words=words, then=then).start()
+        streams = corner_vectors(self.config, chain, self.rng, count=vectors)
+        await ChainSequence(self.env, chain, streams, words=words, then=then).start()
 
 
 @pyuvm.test(stage=1, **LONGEST)
@@ -98,7 +96,7 @@ class DirectedChains(MacroTest):
     async def stimulus(self) -> None:
         """Every code, then each chain twice, the second time without new words."""
         chain, ramp = code_ramp(self.config)
-        await ChainSequence(self.env, chain, [ramp], np.zeros((len(ramp), 0), dtype=np.int64)).start()
+        await ChainSequence(self.env, chain, Vectors(inputs=[ramp], psums=None, residuals=None)).start()
         for chain in directed_chains(self.config, self.rng):
             for words in (True, False):
                 await self.run(chain, vectors=1, words=words)
@@ -212,7 +210,7 @@ class ResetInEveryState(MacroTest):
         dut.rst_ni.value = 0
         for _ in range(int(self.rng.integers(1, 4))):
             await Timer(1, "ns")
-            for name in ("out_valid_o", "in_ready_o", "psum_ready_o"):
+            for name in ("out_valid_o", "in_ready_o", "psum_ready_o", "res_ready_o"):
                 assert to_int(getattr(dut, name)) == 0, f"{name} is high in reset"
             await FallingEdge(dut.clk_i)
         self.env.reset()
