@@ -15,7 +15,7 @@ from tb.common import bench
 from tb.common.checker import Checker
 from tb.common.probes import junk, spoil, uncleared
 from tb.common.stream import StreamSource, pauses
-from tb.common.values import has_unknown, lanes, to_int, unknown
+from tb.common.values import has_unknown, lanes, needs_four_states, to_int, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,6 +176,7 @@ async def ready_does_not_depend_on_valid(dut: Any) -> None:
         await unit.cycle()
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_code_or_multiplier_makes_its_own_product_unknown(dut: Any) -> None:
     """X in one code, or in the multiplier of one column: that lane's product is X and no other."""

@@ -15,7 +15,7 @@ from tb.common import bench
 from tb.common.checker import Checker
 from tb.common.descriptors import field, spoiled, with_field
 from tb.common.stimulus import random_chain
-from tb.common.values import has_unknown, partly, to_int, unknown
+from tb.common.values import has_unknown, needs_four_states, partly, to_int, unknown
 from tb.common.values import pack as pack_words
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ async def fields_that_do_not_count_may_be_unknown(dut: Any) -> None:
     assert to_int(dut.error_o) == RoundError.NONE
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_field_that_counts_makes_the_code_unknown(dut: Any) -> None:
     """X in rows, columns, plan, start, end or a step in use: no code is made of it."""

@@ -94,8 +94,8 @@ FAULTS = {
     "partial_sums": Fault(
         file="shift_add.v",
         event="accept",
-        before="= start + (negate_i",
-        after="= start + (now && a == 1) + (negate_i",
+        before="= start + added + (negate_i",
+        after="= start + (now && a == 1) + added + (negate_i",
         kind="code",
     ),
     "outputs": Fault(
@@ -115,9 +115,9 @@ FAULTS = {
     "cycles": Fault(
         file="macro_ctrl.v",
         event="hold",
-        before="hold   = busy_q && wait_q == SETTLED && convert_free;",
-        after="hold   = busy_q && wait_q == SETTLED && convert_free && !(now && !late);",
-        more="always @(posedge clk_i) late <= now && busy_q && wait_q == SETTLED && convert_free;",
+        before="hold    = settled && !share && convert_free;",
+        after="hold    = settled && !share && convert_free && !(now && !late);",
+        more="always @(posedge clk_i) late <= now && settled && !share && convert_free;",
         kind="hold",
     ),
 }

@@ -15,6 +15,7 @@ from twinor.params import RTL
 from twinor.place import place
 from twinor.trace import Divergence
 
+from tb.common.configs import SHARED
 from tb.common.runner import BenchFailed, run_bench
 
 pytestmark = pytest.mark.rtl
@@ -56,8 +57,17 @@ MUTANTS = [
     Mutant("shift_add", "first_i && !keep_i", "first_i", "partial_sums"),
     Mutant("shift_add", "step_shift_i} + slice_shift_i", "step_shift_i}", "partial_sums"),
     Mutant("shift_add", "{psum[PSUM_BITS-1]}", "{1'b0}", "partial_sums"),
-    Mutant("shift_add", "negate_i ? -scaled : scaled", "scaled", "partial_sums", BITS),
+    Mutant("shift_add", "negate_i ? -change : change", "change", "partial_sums", BITS),
     Mutant("shift_add", "+ WEIGHT_BITS - 1)", "+ WEIGHT_BITS)", "partial_sums", OFFSET),
+    Mutant("shift_add", "= start + added", "= start", None),
+    Mutant("wl_dac", "sign[l] ? -x : x", "x", None),
+    Mutant("wl_dac", "sign_of[k] == phase_i", "!phase_i", None),
+    Mutant("residual", "code * mult", "code + mult", None),
+    Mutant("residual", "col_i + have_q", "col_i", None),
+    Mutant("round_check", "+ bias_rows > ROWS", "> ROWS", None),
+    Mutant("round_check", "step[0] ? 8'd2", "step[0] ? 8'd1", None),
+    Mutant("macro_ctrl", "= armed_q && !write && !bad;", "= armed_q && !write;", None),
+    Mutant("macro_ctrl", "share   = settled && ANALOG && !x_end", "share   = settled && ANALOG && x_end", None, SHARED),
     Mutant("requantize", "wide >>> shift_q", "wide >> shift_q", "outputs"),
     Mutant("requantize", "col_q + 16'd1", "col_q", "outputs"),
     Mutant("requantize", "acc * mult + ", "acc * mult - ", "outputs"),

@@ -232,7 +232,7 @@ def test_the_marker_of_a_replay_stands_where_the_wrong_value_counts(seam: str, t
 
 @pytest.mark.rtl
 def test_a_stall_is_shown_at_the_end_and_agreement_without_a_marker(tmp_path: Path) -> None:
-    rtl = mutated(tmp_path, "macro_ctrl.v", "load_en_o    = armed_q", "load_en_o    = 1'b0")
+    rtl = mutated(tmp_path, "macro_ctrl.v", "load_en_o        = armed_q", "load_en_o        = 1'b0")
     write_reproducer(Divergence(seam="word_lines", layer="fc"), small_job(TINY), tmp_path, rtl=rtl)
     folder = tmp_path / "fc-word_lines"
     with pytest.raises(Divergence):

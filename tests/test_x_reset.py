@@ -64,7 +64,7 @@ MUTANTS = [
     Mutant("word-line-by-if", "sim/flash_array.v", "if (^wl_i === 1'bx) current", "if (1'b0) current", COUNTS),
     Mutant("mult-to-0", "requantize.v", f"= {MULT};", f"= (^{MULT} === 1'bx) ? 0 : {MULT};", COUNTS),
     Mutant("psum-to-0", "shift_add.v", "] <= psum_data_i;", "] <= ^psum_data_i === 1'bx ? 0 : psum_data_i;", COUNTS),
-    Mutant("half-loaded", "wl_dac.v", "      fill_q   <= 16'd0;\n      loaded_q", "      loaded_q", RESET),
+    Mutant("half-loaded", "wl_dac.v", "      fill_q        <= 16'd0;\n      loaded_q", "      loaded_q", RESET),
     Mutant("half-written", "macro_ctrl.v", "      last_word_q <= 1'b0;\n    end", "    end", RESET),
     Mutant(
         "half-summed",

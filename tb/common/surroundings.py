@@ -124,6 +124,7 @@ class Surroundings(bench.Agent):
         ready = self.bad is not None and not self.beats and not self.loaded and self.swaps == self.bad[1]
         moves = self.read("word_valid_i") and self.read("word_ready_o")
         assert self.read("error_valid_o") == int(ready and not moves), f"error_valid_o at {bench.now()}"
+        assert ready or not self.read("error_code_o"), f"error_code_o without an error at {bench.now()}"
         if ready:
             assert not self.read("load_en_o"), f"load_en_o of a bad round at {bench.now()}"
             if not moves:
