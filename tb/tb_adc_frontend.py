@@ -205,7 +205,7 @@ async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> Non
 
 @needs_four_states
 @cocotb.test
-async def slice_0_starts_anew(dut: Any) -> None:
+async def slice_0_forgets_an_unknown_charge(dut: Any) -> None:
     """Charge of a vector that was shared and never held is forgotten; a slice upon nothing shared is unknown."""
     front = Frontend(dut, bench.generator("anew"))
     await front.start()

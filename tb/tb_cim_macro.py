@@ -10,21 +10,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cocotb
-import numpy as np
-from twinor.golden import cim_macro, clip_count
+from twinor.golden import cim_macro
 from twinor.golden.round_check import RoundError
 from twinor.rounds import End, converts
 
 from tb.common import bench
 from tb.common.beats import activation_beats, chain_words
 from tb.common.checker import Checker
+from tb.common.macro_agents import Clearing, Pulses, SeamMonitor
 from tb.common.stimulus import random_chain, random_vectors
 from tb.common.stream import StreamSink, StreamSource, never, pauses
-from tb.common.values import lanes, signed, to_int, unpack
+from tb.common.values import signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
     from twinor.config import Config
     from twinor.rounds import Chain
@@ -40,81 +41,6 @@ PARTNERS = (
     ("out_valid_o", "out_ready_i"),
 )
 """An output, and the input of the same stream that it must not follow within a cycle."""
-
-
-class Clearing(bench.Agent):
-    """Clears the clip counters in the cycles that `when` says."""
-
-    def __init__(self, dut: Any) -> None:
-        """Never."""
-        self.dut, self.when = dut, never()
-
-    def reset(self) -> None:
-        """Clear nothing."""
-        self.dut.clip_clear_i.value = 0
-
-    def drive(self) -> None:
-        """A new decision each cycle."""
-        self.dut.clip_clear_i.value = int(next(self.when))
-
-
-class Pulses(bench.Agent):
-    """Counts the status pulses and keeps what came with the last error."""
-
-    def __init__(self, dut: Any) -> None:
-        """Nothing yet."""
-        self.dut, self.seen, self.error = dut, Counter[str](), (0, 0)
-
-    def sample(self) -> None:
-        """See one cycle."""
-        for name in ("round_done_o", "chain_done_o", "error_valid_o"):
-            if to_int(getattr(self.dut, name)):
-                self.seen[name] += 1
-        if to_int(self.dut.error_valid_o):
-            self.error = to_int(self.dut.error_code_o), to_int(self.dut.error_round_o)
-
-
-class SeamMonitor(bench.Agent):
-    """Sees word lines at a hold or a share, codes and sums when shift-add takes them, clip counters in every cycle."""
-
-    def __init__(self, dut: Any, cfg: Config, checks: dict[str, Checker[Any]]) -> None:
-        """Attach to the macro's inside."""
-        self.dut, self.inside, self.cfg, self.checks = dut, dut.u_cim_macro, cfg, checks
-        self.lanes: list[int] = []  # columns in use of the phases to come
-        self.cycle = 0
-        self.clips, self.cleared = (0, 0), 0  # counters, and what clears have forgotten
-        self.holds: list[int] = []
-        self.codes: list[int] = []
-
-    def reset(self) -> None:
-        """Forget what was to come."""
-        self.lanes, self.holds, self.codes, self.clips = [], [], [], (0, 0)
-
-    def sample(self) -> None:
-        """See one cycle."""
-        self.cycle += 1
-        cfg, inside = self.cfg, self.inside
-        self._counters()
-        if to_int(inside.hold_o) or to_int(inside.share_o):
-            lines = unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)
-            self.checks["word lines"].got(lines, time=bench.now())
-            self.holds.append(self.cycle)
-        if to_int(inside.code_valid) and to_int(inside.code_ready):
-            assert self.lanes, f"codes at {bench.now()} that no pass owes"
-            count = self.lanes.pop(0)
-            codes = lanes(inside.code, cfg.code_bits, count)
-            self.clips = clip_count.count(cfg, np.array(codes), before=self.clips)
-            self.checks["codes"].got(codes, time=bench.now())
-            self.checks["partial sums"].got(lanes(inside.sum, cfg.acc_bits, count), time=bench.now())
-            self.codes.append(self.cycle)
-
-    def _counters(self) -> None:
-        """What was taken before this cycle is counted; a clear forgets it."""
-        counted = to_int(self.dut.clip_low_o), to_int(self.dut.clip_high_o)
-        assert counted == self.clips, f"clip counters at {bench.now()}: expected {self.clips}, got {counted}"
-        if to_int(self.dut.clip_clear_i):
-            self.cleared += sum(self.clips)
-            self.clips = (0, 0)
 
 
 class Macro(bench.Bench):

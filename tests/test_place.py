@@ -85,7 +85,7 @@ def walk(config: Config, placement: Placement, layer: PlacedLayer) -> Found:
     return found
 
 
-@given(configs(input_bits=1, dac_bits=1, psum_bits=24), seeds, st.integers(1, 60), st.integers(1, 30))
+@given(configs(input_bits=1, dac_bits=1, psum_bits=24, bias_rows=0), seeds, st.integers(1, 60), st.integers(1, 30))
 def test_every_weight_lies_where_its_round_drives_it(config: Config, seed: int, rows: int, cols: int) -> None:
     matrix = random_weights(config, np.random.default_rng(seed), rows, cols)
     placement = placed_matrix(config, matrix)
@@ -98,7 +98,7 @@ def test_every_weight_lies_where_its_round_drives_it(config: Config, seed: int, 
     assert sorted(c.chain.macro for c in placement.layers["fc"].chains) == list(range(len(placement.levels)))
 
 
-@given(configs(input_bits=1, dac_bits=1, psum_bits=24), seeds, st.integers(1, 60), st.integers(1, 30))
+@given(configs(input_bits=1, dac_bits=1, psum_bits=24, bias_rows=0), seeds, st.integers(1, 60), st.integers(1, 30))
 def test_chains_run_and_partial_sums_flow_from_one_to_the_next(config: Config, seed: int, rows: int, cols: int) -> None:
     matrix = random_weights(config, np.random.default_rng(seed), rows, cols)
     layer = placed_matrix(config, matrix).layers["fc"]
@@ -117,6 +117,21 @@ def test_chains_run_and_partial_sums_flow_from_one_to_the_next(config: Config, s
         assert np.array_equal(c.chain.mult, np.pad(numbers, (0, config.cols - len(numbers))))
         assert np.array_equal(c.chain.add, np.pad(-numbers, (0, config.cols - len(numbers))))
         assert {(rnd.shift, rnd.lo, rnd.hi) for rnd in c.chain.rounds} == {(2, 0, 0)}
+
+
+def test_bias_rows_stand_below_the_first_tile_and_leave_the_sum_as_it_was() -> None:
+    """16 rows on a macro of 8 with 2 bias rows: tiles of 6; 105 = 7 * 3 * 5 becomes cells of weight 3 and 2."""
+    config = roomy(replace(TINY, bias_rows=2))
+    odd = changed(rule(4), mult=np.full(4, 7, dtype=np.int16), add=np.array([105, -105, 0, 1], dtype=np.int32), shift=1)
+    layer = linear("fc", np.ones((4, 16)), requant=odd)
+    placement = place(config, network_of(layer))
+    chains = placement.layers["fc"].chains
+    assert [c.rows for c in chains] == [((0, 6),), ((6, 12),), ((12, 16),)]
+    assert [(rnd.bias_rows, rnd.bias_code) for c in chains for rnd in c.chain.rounds] == [(2, 3), (0, 3), (0, 3)]
+    lines = placement.levels[0, 6:8].reshape(2, config.cols, config.w_slices, 2)
+    weights = (lines[:, :, 0, 0].astype(int) - lines[:, :, 0, 1]).tolist()
+    assert weights == [[3, -2, 0, 0], [2, -3, 0, 0]]
+    assert chains[0].chain.add.tolist() == [0, 0, 0, 1] and not placement.levels[1:, 6:8].any()
 
 
 def test_tiles_stand_side_by_side_up_to_the_width_and_the_round_memory() -> None:

@@ -16,6 +16,7 @@ from twinor.golden import cim_macro
 from twinor.rounds import End, Start, pack, validate
 
 from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, SLICED, TINY, TWOS, ids
+from tb.common.plans import read_plan
 from tb.common.runner import BenchFailed, run_bench
 from tb.uvm import __main__ as command
 from tb.uvm.goals import goals
@@ -32,7 +33,7 @@ ALL = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED]
 @pytest.mark.parametrize("config", ALL, ids=ids)
 def test_goals_have_distinct_bins_and_are_those_of_the_plan(config: Config) -> None:
     bins = goals(config)
-    #    assert set(bins) == {goal.goal for goal in read_plan(PLANS / "cim_macro.yaml").coverage}
+    assert set(bins) == {goal.goal for goal in read_plan("cim_macro").coverage}
     for names in bins.values():
         assert names and len(set(names)) == len(names)
 
@@ -54,8 +55,8 @@ def test_random_chains_are_valid_and_vectors_fit_them(config: Config, rng: np.ra
     for _ in range(20):
         chain = corner_chain(config, rng)
         validate(config, chain)
-        inputs, psums = corner_vectors(config, chain, rng, count=2)
-        cim_macro.run_chain(config, die, chain, inputs, psums if psums.shape[1] else None)
+        sent = corner_vectors(config, chain, rng, count=2)
+        cim_macro.run_chain(config, die, chain, sent.inputs, sent.psums, sent.residuals)
 
 
 @pytest.mark.fast
@@ -78,19 +79,21 @@ def test_the_predictor_sees_through_the_beats(config: Config, rng: np.random.Gen
     predictor = Predictor(config, die)
     for n in range(6):
         chain = corner_chain(config, rng)
-        inputs, psums = corner_vectors(config, chain, rng, count=2)
+        sent = corner_vectors(config, chain, rng, count=2)
         for address, data in pack(config, chain).tolist():
             predictor.word(address, data)
         said = []
         for v in range(2):
-            early = psums[v].tolist() if n % 2 else []
-            said += [p for value in early for p in predictor.psum(value)]
-            for x in inputs:
-                row = [*x[v].tolist(), *[-1] * (-x.shape[1] % config.in_lanes)]
+            psums, residuals = (([] if a is None else a[v].tolist()) for a in (sent.psums, sent.residuals))
+            said += [p for value in (psums if n % 2 else []) for p in predictor.psum(value)]
+            for x in sent.inputs:
+                codes = [value % (1 << config.input_bits) for value in x[v].tolist()]  # two's complement
+                row = [*codes, *[-1] * (-x.shape[1] % config.in_lanes)]
                 for k in range(0, len(row), config.in_lanes):
                     said += predictor.beat(row[k : k + config.in_lanes])
-            said += [p for value in (psums[v].tolist() if not n % 2 else []) for p in predictor.psum(value)]
-        wanted = cim_macro.run_chain(config, die, chain, inputs, psums if psums.shape[1] else None)
+            said += [p for value in residuals for p in predictor.residual(value)]
+            said += [p for value in (psums if not n % 2 else []) for p in predictor.psum(value)]
+        wanted = cim_macro.run_chain(config, die, chain, sent.inputs, sent.psums, sent.residuals)
         assert [p.again for p in said] == [False, True]
         for v, prediction in enumerate(said):
             for ours, theirs in zip(wanted, prediction.traces, strict=True):

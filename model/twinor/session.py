@@ -190,7 +190,7 @@ def _show_layers(layers: Sequence[LayerResult], console: Console) -> None:
 
 
 def _entries(layers: Sequence[LayerResult]) -> list[dict[str, Any]]:
-    return [asdict(layer) | {"cycles_over_floor": layer.cycles / layer.floor_cycles} for layer in layers]
+    return [asdict(layer) | {"cycles_over_floor": layer.over_floor} for layer in layers]
 
 
 def _through_verilog(

@@ -40,7 +40,7 @@ def layers(results: Sequence[LayerResult]) -> Table:
     table = _table("layer", "rows x cols", "tiles", "rounds", "conversions", "clipped", "cycles", "/ floor")
     for layer in results:
         counts = (layer.tiles, layer.rounds, layer.conversions, layer.clipped, layer.cycles)
-        over = f"{layer.cycles / layer.floor_cycles:.3f}"
+        over = f"{layer.over_floor:.3f}"
         table.add_row(layer.name, f"{layer.rows} x {layer.cols}", *(f"{n:,}" for n in counts), over)
     return table
 

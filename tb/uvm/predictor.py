@@ -136,6 +136,5 @@ class Predictor:
             codes = np.array([[self._residuals.popleft() for _ in range(added)]], dtype=np.int64)
             streams = inputs, psums if wanted else None, codes if added else None
             traces = cim_macro.run_chain(self.config, self.die, chain, *streams)
-            seen = {"chain": chain, "again": again, "inputs": inputs, "psums": psums, "residuals": codes}
-            done.append(Predicted(**seen, traces=traces))
+            done.append(Predicted(chain=chain, again=again, inputs=inputs, psums=psums, residuals=codes, traces=traces))
         return done

@@ -53,6 +53,10 @@ class LayerResult:
     conversions: int = 0
     cycles: int = 0
     floor_cycles: int = 0
+    steady_cycles: int = 0
+    """Cycles from the end of the first vector of each run of the simulator to the end of its last."""
+    steady_floor_cycles: int = 0
+    """The floor of the same vectors."""
     clipped: int = 0
     clip_low: int = 0
     clip_high: int = 0
@@ -60,6 +64,13 @@ class LayerResult:
     exact: bool = False
     """The accumulators were also compared with PyTorch's integer arithmetic."""
     mismatches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SEAMS, 0))
+
+    @property
+    def over_floor(self) -> float:
+        """Cycles in steady state over their floor; over all cycles where every run had one vector alone."""
+        if not self.steady_floor_cycles:
+            return self.cycles / self.floor_cycles
+        return self.steady_cycles / self.steady_floor_cycles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +229,11 @@ def _torch_accumulators(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[n
 def _count(result: LayerResult, config: Config, job: Job, checked: Checked) -> None:
     result.rounds += job.vectors * len(job.chain.rounds)
     result.conversions += sum(t.conversions for t in checked.golden)
-    result.cycles += int(checked.rtl[-1].out_cycles.max()) + 1
-    result.floor_cycles += job.vectors * macro_ctrl.floor_cycles(config, job.chain)
+    ends, floor = checked.rtl[-1].out_cycles.max(axis=1), macro_ctrl.floor_cycles(config, job.chain)
+    result.cycles += int(ends[-1]) + 1
+    result.floor_cycles += job.vectors * floor
+    result.steady_cycles += int(ends[-1] - ends[0])
+    result.steady_floor_cycles += (job.vectors - 1) * floor
     result.clipped += sum(t.clipped for t in checked.golden)
     result.clip_low += checked.clips[0]
     result.clip_high += checked.clips[1]

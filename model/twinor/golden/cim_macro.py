@@ -114,25 +114,9 @@ def _run_round(
     *,
     last: bool,
 ) -> RoundTrace:
-    order = passes(config, rnd)
-    seams: list[tuple[NDArray[np.integer], ...]] = []
-    clipped, clips = 0, (0, 0)
-    held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
-    for p in order:
-        wl = wl_dac.word_lines(config, rnd, x, p)
-        q, thresholds = _columns(config, die, chain.macro, rnd, wl, p)
-        held = adc_frontend.share(config, held, q, x_slice=p.x_slice)
-        wl_sum = adc_frontend.share(config, wl_sum, wl_dac.word_line_sum(wl), x_slice=p.x_slice)
-        if not converts(config, rnd, p):
-            seams.append((wl, *_no_conversion(config, acc)))
-            continue
-        step = rnd.steps[p.x_slice][p.w_slice]
-        code, trial = sar_adc.convert(config, held, thresholds, step=step)
-        clipped += sar_adc.clipped(config, held, step=step)
-        clips = clip_count.count(config, code, before=clips)
-        acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
-        seams.append((wl, trial, code, acc))
+    seams, clipped, clips = _run_passes(config, die, chain.macro, rnd, x, acc)
     lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
+    order = passes(config, rnd)
     return RoundTrace(
         rnd=rnd,
         passes=order,
@@ -140,7 +124,7 @@ def _run_round(
         trials=trials,
         codes=codes,
         partial_sums=sums,
-        outputs=_finish(chain, rnd, acc),
+        outputs=_finish(chain, rnd, sums[:, -1].astype(np.int64)),
         last_flags=_last_flags(rnd, last=last, vectors=x.shape[0]),
         hold_cycles=cycles.hold,
         code_cycles=np.repeat(cycles.code, config.n_adcs, axis=2)[..., : rnd.col_count],
@@ -149,6 +133,31 @@ def _run_round(
         converted=sum(converts(config, rnd, p) for p in order),
         clips=clips,
     )
+
+
+def _run_passes(
+    config: Config, die: Die, macro: int, rnd: Round, x: NDArray[np.integer], acc: NDArray[np.int64]
+) -> tuple[list[tuple[NDArray[np.integer], ...]], int, tuple[int, int]]:
+    """Word lines, trials, codes and accumulators of every pass; quantities out of range, and codes at its ends."""
+    seams: list[tuple[NDArray[np.integer], ...]] = []
+    empty = _no_conversion(config, acc)
+    clipped, clips = 0, (0, 0)
+    held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
+    for p in passes(config, rnd):
+        wl = wl_dac.word_lines(config, rnd, x, p)
+        q, thresholds = _columns(config, die, macro, rnd, wl, p)
+        held = adc_frontend.share(config, held, q, x_slice=p.x_slice)
+        wl_sum = adc_frontend.share(config, wl_sum, wl_dac.word_line_sum(wl), x_slice=p.x_slice)
+        if not converts(config, rnd, p):
+            seams.append((wl, *empty))
+            continue
+        step = rnd.steps[p.x_slice][p.w_slice]
+        code, trial = sar_adc.convert(config, held, thresholds, step=step)
+        clipped += sar_adc.clipped(config, held, step=step)
+        clips = clip_count.count(config, code, before=clips)
+        acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
+        seams.append((wl, trial, code, acc))
+    return seams, clipped, clips
 
 
 def _no_conversion(config: Config, acc: NDArray[np.int64]) -> tuple[NDArray[np.integer], ...]:

@@ -49,7 +49,7 @@ def layers(run: Run, counted: Sequence[LayerCodes]) -> Section:
         row += [f"{layer.clipped:,}", _rate(layer.clipped, layer.conversions)]
         if c.name in measured:
             cycles = measured[c.name].cycles
-            row += [f"{cycles:,}", f"{cycles / measured[c.name].floor_cycles:.3f}"]
+            row += [f"{cycles:,}", f"{measured[c.name].over_floor:.3f}"]
         else:
             row += [f"{c.floor_cycles:,}"]
         rows.append([*row, _steps_text(run.bench.steps[c.name])])
@@ -61,7 +61,7 @@ def layers(run: Run, counted: Sequence[LayerCodes]) -> Section:
     sentence = (
         "Steps are array units per ADC code, one per slice: input slices from the least significant, "
         "weight slices within them. "
-        "The floor is the least number of cycles that the ADCs and the array allow."
+        "The floor is the least number of cycles that the ADCs, the array and the streams allow in steady state."
         + ("" if measured else " This verb counts no cycles; `twinor cosim` does, in the Verilog.")
     )
     return Section(name="layers", title="Layers", sentence=sentence, tables=tables)
