@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["REPO", "RTL", "bench_of", "declared_parameters", "expected_parameters", "needs_die", "sources_of", "top_of"]
+__all__ = [
+    *("REPO", "RTL", "bench_of", "declared_parameters", "expected_parameters", "file_of", "inside", "needs_die"),
+    *("sources_of", "synthesizable", "top_of"),
+]
 
 REPO = Path(__file__).resolve().parents[2]
 RTL = REPO / "rtl"
@@ -31,13 +34,48 @@ def bench_of(module: str) -> str:
     return module.removeprefix("tb.").removeprefix("tb_").removesuffix(".tests")
 
 
+def synthesizable(rtl: Path = RTL) -> list[str]:
+    """Blocks that are hardware: what `rtl.f` and other lists `*.f` name, generated files in folders of their own apart.
+
+    Example:
+        >>> synthesizable()[:2]
+        ['wl_dac', 'sar_adc']
+    """
+    lists = sorted(rtl.glob("*.f"), key=lambda path: path.name != "rtl.f")
+    names = (Path(line) for path in lists for line in path.read_text(encoding="utf-8").split())
+    return list(dict.fromkeys(name.stem for name in names if name.parent == Path("rtl")))
+
+
+def file_of(block: str, rtl: Path = RTL) -> Path:
+    """The Verilog file of a block."""
+    leaf = rtl / f"{block}.v"
+    return leaf if leaf.is_file() else rtl / "sim" / f"{block}.v"
+
+
+def inside(block: str, rtl: Path = RTL) -> list[Path]:
+    """Files of the synthesizable blocks inside a block, at any depth.
+
+    Example:
+        >>> "wl_dac.v" in [path.name for path in inside("cim_macro")]
+        True
+    """
+    others = [name for name in synthesizable(rtl) if (rtl / f"{name}.v").is_file()]
+    found, todo = list[Path](), [file_of(block, rtl)]
+    while todo:
+        text = todo.pop().read_text(encoding="utf-8")
+        named = (rtl / f"{name}.v" for name in others if re.search(rf"^\s*{name}\s+(#\s*\(|u_)", text, re.MULTILINE))
+        new = [path for path in named if path not in found]
+        found += new
+        todo += new
+    return found
+
+
 def sources_of(block: str, rtl: Path) -> list[Path]:
-    """The Verilog files that a bench compiles."""
+    """The Verilog files that a bench compiles: the block's own first, then those of the blocks inside."""
     if block == "cim_macro":
         names = (rtl / "rtl.f").read_text(encoding="utf-8").split()
         return [rtl / Path(name).relative_to("rtl") for name in names] + sorted((rtl / "sim").glob("*.v"))
-    leaf = rtl / f"{block}.v"
-    return [leaf if leaf.is_file() else rtl / "sim" / f"{block}.v"]
+    return [file_of(block, rtl), *inside(block, rtl)]
 
 
 def needs_die(block: str) -> bool:

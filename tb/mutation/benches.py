@@ -7,27 +7,27 @@ import os
 import resource
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tb.common.configs import RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS
 from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
-from tb.common.sources import RTL, needs_die, top_of
+from tb.common.sources import RTL, needs_die, synthesizable, top_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from twinor.config import Config
 
 __all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
 
 BLOCKS = (
-    *(Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()),
+    *synthesizable(),
     *(path.stem for path in sorted((RTL / "sim").glob("*.v")) if path.stem != top_of("cim_macro")),
 )
-"""The synthesizable blocks of rtl.f, then the behavioural half without what only wires it up."""
+"""The synthesizable blocks, then the behavioural half without what only wires it up."""
 
 CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, TINY)
 """All three encodings, sizes that divide nothing, one and several weight slices; the sharpest first."""

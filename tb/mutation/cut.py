@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tb.common.sources import declared_parameters, expected_parameters, sources_of
+from tb.common.sources import declared_parameters, expected_parameters, file_of, inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,15 +77,14 @@ def cut(block: str, mutated: str, config: Config, rtl: Path, folder: Path) -> tu
         NotProven: Yosys refuses one of them.
     """
     values = expected_parameters(config, declared_parameters(block, rtl))
-    path = rtl / "cim_macro.v" if block == "cim_macro" else sources_of(block, rtl)[0]
+    path = file_of(block, rtl)
     for name, text in (("gold", path.read_text(encoding="utf-8")), ("gate", mutated)):
         (folder / f"{name}.v").write_text(_plain(text, block, name), encoding="utf-8")
-    children = [p for p in sources_of(block, rtl) if p != path and p.parent == rtl] if block == "cim_macro" else []
     setting = " ".join(
         f"-set {name} {value}" for name, value in values.items() if name in _parameters(block, path, rtl)
     )
     script = [
-        f"read_verilog -I{rtl} {' '.join(map(str, children))} gold.v gate.v",
+        f"read_verilog -I{rtl} {' '.join(map(str, inside(block, rtl)))} gold.v gate.v",
         f"chparam {setting} gold gate",
         "hierarchy",
         "proc -noopt",
