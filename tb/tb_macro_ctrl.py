@@ -146,7 +146,7 @@ class Surroundings(bench.Agent):
             assert self.to_sample and not done, f"sample at {bench.now()} with nothing held"
             assert not self.trial, f"sample at {bench.now()} during trials"
             self.expected.checks["samples"].got((self.read("mux_o"), step), time=bench.now())
-            self.trial, self.step, self.to_sample = self.cfg.adc_bits, step, self.to_sample - 1
+            self.trial, self.step, self.to_sample = self.cfg.trials, step, self.to_sample - 1
         if hold:
             assert self.running, f"hold at {bench.now()} without a pass"
             settled = self.cycle - self.driven

@@ -214,8 +214,8 @@ def test_an_equivalent_mutant_is_proven(
 @pytest.mark.parametrize(
     ("block", "old", "new"),
     [
-        ("sar_adc", "if (!rst_ni) seq_q <= {ADC_BITS{1'b0}};", "if (!rst_ni) seq_q <= {ADC_BITS{1'b1}};"),
-        ("sar_adc", "result_q | (seq_q &", "result_q ^ (seq_q |"),
+        ("sar_adc", "if (!rst_ni) seq_q <= {TRIALS{1'b0}};", "if (!rst_ni) seq_q <= {TRIALS{1'b1}};"),
+        ("sar_adc", "kept_q | (seq_q &", "kept_q ^ (seq_q |"),
         ("shift_add", "have_q <= 16'd0;\n    end else if", "have_q <= 16'd1;\n    end else if"),
         ("wl_dac", "slice_i*LINE_BITS +: LINE_BITS] :", "slice_i*(LINE_BITS + 1) +: LINE_BITS] :"),
         ("requantize", "wide >>> shift_q", "wide >> shift_q"),

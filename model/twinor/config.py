@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from twinor.errors import ConfigError
+from twinor.weights import Packed, check_weights
 
 __all__ = ["ADD_BITS", "ENCODINGS", "MULT_BITS", "PRESETS", "SHIFT_MAX", "Config", "load"]
 
@@ -34,6 +35,7 @@ DIGITAL = {
     "input_bits": (1, 8),
     "dac_bits": (1, 4),
     "adc_bits": (2, 12),
+    "sar_weights": ("binary",),
     "wl_cycles": (1, 255),
     "settle_cycles": (1, 255),
     "in_lanes": (1, 64),
@@ -85,7 +87,9 @@ class Config:
     dac_bits: int
     """Bits of the word-line DAC: one input slice."""
     adc_bits: int
-    """Bits and trials of the SAR ADC."""
+    """Bits of the SAR ADC's code."""
+    sar_weights: str | tuple[int, ...]
+    """`binary`, or the weight of each trial from first to last: a redundant search, longer than `adc_bits`."""
     wl_cycles: int
     """Clock cycles from a word-line change to a steady word line."""
     settle_cycles: int
@@ -109,8 +113,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every value, then what values say together."""
+        if isinstance(self.sar_weights, list):  # as YAML and JSON have it
+            object.__setattr__(self, "sar_weights", tuple(self.sar_weights))
         for key, allowed in (DIGITAL | ANALOG).items():
-            _check_value(self.name, key, getattr(self, key), allowed)
+            if not (key == "sar_weights" and isinstance(self.sar_weights, tuple)):
+                _check_value(self.name, key, getattr(self, key), allowed)
+        check_weights(self.name, self.sar_weights, self.adc_bits)
         for broken, message in _contradictions(self):
             if broken:
                 raise ConfigError(f"preset {self.name}: {message}")
@@ -155,6 +163,18 @@ class Config:
     def code_max(self) -> int:
         """Largest ADC code."""
         return self.code_min + (1 << self.adc_bits) - 1
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """Nominal weight of each SAR trial, first trial first."""
+        if isinstance(self.sar_weights, tuple):
+            return self.sar_weights
+        return tuple(1 << bit for bit in reversed(range(self.adc_bits)))
+
+    @property
+    def trials(self) -> int:
+        """Trials of one conversion."""
+        return len(self.weights)
 
     @property
     def code_bits(self) -> int:
@@ -231,14 +251,15 @@ class Config:
 
     @property
     def conversion_cycles(self) -> int:
-        """Cycles of one conversion: one sample cycle and `adc_bits` trials."""
-        return self.adc_bits + 1
+        """Cycles of one conversion: one sample cycle and the trials."""
+        return self.trials + 1
 
     def parameters(self) -> dict[str, int]:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
         digital = {key.upper(): getattr(self, key) for key in DIGITAL}
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
-        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits")
+        digital["SAR_WEIGHTS"] = Packed.of(self.weights, self.adc_bits)
+        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "trials", "code_bits", "acc_bits")
         more = ("wl_sum_bits", "round_words", "current_bits")
         digital |= {key.upper(): getattr(self, key) for key in derived + more}
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
@@ -325,6 +346,8 @@ def _check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> N
 
 
 def _allowed_text(allowed: tuple[Any, ...]) -> str:
+    if allowed == DIGITAL["sar_weights"]:
+        return "binary, or a list of integers, the weight of each trial from first to last"
     if isinstance(allowed[0], str):
         return "one of " + ", ".join(allowed)
     kind = "an integer" if isinstance(allowed[0], int) else "a number"

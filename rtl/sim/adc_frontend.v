@@ -6,15 +6,15 @@
 //
 // Golden twin : model/twinor/golden/adc_frontend.py
 // Spec        : rtl/sim/adc_frontend.md
-// Memory      : +thresholds=FILE, $readmemh; word a * 2**ADC_BITS + trial, 64-bit two's complement.
+// Memory      : +thresholds=FILE, $readmemh; word a * 2**TRIALS + trial, 64-bit two's complement.
 
 `default_nettype none
 
 module adc_frontend #(
-  parameter integer COLS     = 1,
-  parameter integer N_ADCS   = 1,
-  parameter integer ADC_BITS = 2,
-  parameter integer Q_BITS   = 8
+  parameter integer COLS   = 1,
+  parameter integer N_ADCS = 1,
+  parameter integer TRIALS = 2,
+  parameter integer Q_BITS = 8
 ) (
   input  wire                       clk_i,
   input  wire [COLS*Q_BITS-1:0]     q_i,
@@ -23,13 +23,13 @@ module adc_frontend #(
   input  wire                       sample_i,  // sample the held columns at the end of this cycle
   input  wire [6:0]                 step_shift_i,
   input  wire                       step_three_i,
-  input  wire [N_ADCS*ADC_BITS-1:0] trial_i,
+  input  wire [N_ADCS*TRIALS-1:0]   trial_i,
   output wire [N_ADCS-1:0]          cmp_o
 );
 
   reg        [COLS*Q_BITS-1:0]   hold_q;
   reg        [N_ADCS*Q_BITS-1:0] sample_q;
-  reg signed [63:0]              threshold_mem [0:(N_ADCS<<ADC_BITS)-1];
+  reg signed [63:0]              threshold_mem [0:(N_ADCS<<TRIALS)-1];
   reg        [8*1024-1:0]        file;
 
   initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
@@ -42,8 +42,8 @@ module adc_frontend #(
   genvar a;
   generate
     for (a = 0; a < N_ADCS; a = a + 1) begin : g_adc
-      wire        [ADC_BITS-1:0] trial  = trial_i[a*ADC_BITS +: ADC_BITS];
-      wire signed [63:0]         level  = threshold_mem[(a << ADC_BITS) + trial];
+      wire        [TRIALS-1:0]   trial  = trial_i[a*TRIALS +: TRIALS];
+      wire signed [63:0]         level  = threshold_mem[(a << TRIALS) + trial];
       wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
       wire signed [Q_BITS-1:0]   sample = sample_q[a*Q_BITS +: Q_BITS];
 

@@ -6,7 +6,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, RAGGED_OFFSET, SLICED, TINY, TWOS
+from tb.common.configs import (
+    EXACT,
+    NOR40,
+    NOR40_REDUNDANT,
+    OFFSET,
+    RAGGED,
+    RAGGED_OFFSET,
+    REDUNDANT,
+    SLICED,
+    TINY,
+    TWOS,
+)
 from tb.common.dies import make_die
 from tb.common.runner import run_bench
 from tb.common.sources import RTL
@@ -65,19 +76,19 @@ def _all(bench: str, configs: Iterable[Config], *dies: str, tests: str | None = 
 
 CASES = [
     *_all("wl_dac", (*PRESETS, OFFSET, RAGGED, RAGGED_OFFSET)),
-    *_all("sar_adc", (*PRESETS, SLICED)),
+    *_all("sar_adc", (*PRESETS, SLICED, REDUNDANT, NOR40_REDUNDANT)),
     *_all("shift_add", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET)),
     *_all("requantize", (TINY, NOR40, RAGGED)),
     *_all("macro_ctrl", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED)),
     *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),
-    *_all("adc_frontend", (*PRESETS, RAGGED), "ideal", "varied", "unordered", "extreme"),
+    *_all("adc_frontend", (*PRESETS, RAGGED, REDUNDANT), "ideal", "varied", "unordered", "extreme"),
     *_all("cim_macro", (TINY,), "ideal", "varied", "wild"),
     *_all("cim_macro", (NOR40,), "varied", "wild"),
     *_all("cim_macro", (EXACT,), "ideal", "varied"),
-    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED), "wild"),
-    *_all("cim_macro_words", (TINY, RAGGED, OFFSET), "wild"),
+    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT), "wild"),
+    *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT), "wild"),
     *_all("cim_macro_x", SMALL, "wild"),
     *_all("cim_macro_x", (NOR40, EXACT), "wild", tests=LARGE_X),
 ]

@@ -89,7 +89,7 @@ def declared_parameters(block: str, rtl: Path = RTL) -> list[str]:
     text = top.read_text(encoding="utf-8")
     for include in re.findall(r'^`include "(macro_params\.vh)"', text, flags=re.MULTILINE):
         text += (rtl / include).read_text(encoding="utf-8")
-    return re.findall(r"^\s*parameter\s+integer\s+(\w+)", text, flags=re.MULTILINE)
+    return re.findall(r"^\s*parameter\s+(?:integer\s+)?(\w+)", text, flags=re.MULTILINE)
 
 
 def expected_parameters(config: Config, names: list[str]) -> dict[str, int]:

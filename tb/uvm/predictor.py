@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from twinor import trim
 from twinor.golden import cim_macro
 from twinor.rounds import TABLE_ADDR, Start, unpack
 
@@ -71,14 +72,14 @@ class Predictor:
         self.reset()
 
     def reset(self) -> None:
-        """The round memory is cleared and every stream begins anew; the column table keeps its words."""
-        self._memory = {a: d for a, d in self._memory.items() if a >= TABLE_ADDR}
+        """Rounds and SAR weights are cleared and every stream begins anew; the column table keeps its words."""
+        self._memory = {a: d for a, d in self._memory.items() if TABLE_ADDR <= a < trim.WEIGHT_ADDR}
         self.words_taken = False
         self._chain: Chain | None = None
         self._again = False
         self._vector: list[NDArray[np.int64]] = []
         self._round: list[int] = []
-        self._complete: deque[tuple[Chain, bool, list[NDArray[np.int64]]]] = deque()
+        self._complete: deque[tuple[Chain, Die, bool, list[NDArray[np.int64]]]] = deque()
         self._psums: deque[int] = deque()
 
     def word(self, address: int, data: int) -> None:
@@ -97,7 +98,8 @@ class Predictor:
             self._vector.append(np.array([self._round[:rows]], dtype=np.int64))
             self._round = []
         if len(self._vector) == len(self._chain.rounds):
-            self._complete.append((self._chain, self._again, self._vector))
+            trimmed = trim.trimmed(self.config, self.die, self._memory)
+            self._complete.append((self._chain, trimmed, self._again, self._vector))
             self._vector, self._again = [], True
         return self._predict()
 
@@ -116,12 +118,12 @@ class Predictor:
         """Vectors whose beats and partial sums are all there, in order."""
         done: list[Predicted] = []
         while self._complete:
-            chain, again, inputs = self._complete[0]
+            chain, die, again, inputs = self._complete[0]
             wanted = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
             if len(self._psums) < wanted:
                 break
             self._complete.popleft()
             psums = np.array([[self._psums.popleft() for _ in range(wanted)]], dtype=np.int64)
-            traces = cim_macro.run_chain(self.config, self.die, chain, inputs, psums if wanted else None)
+            traces = cim_macro.run_chain(self.config, die, chain, inputs, psums if wanted else None)
             done.append(Predicted(chain=chain, again=again, inputs=inputs, psums=psums, traces=traces))
         return done

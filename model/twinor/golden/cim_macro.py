@@ -104,7 +104,7 @@ def _run_round(
         step = rnd.steps[p.x_slice][p.w_slice]
         wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
         q, thresholds = _columns(config, die, chain.macro, rnd, wl, p)
-        code, trial = sar_adc.convert(config, q, thresholds, step=step)
+        code, trial = sar_adc.convert(config, q, thresholds, step=step, weights=die.weight[chain.macro])
         clipped += sar_adc.clipped(config, q, step=step)
         clips = clip_count.count(config, code, before=clips)
         acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
