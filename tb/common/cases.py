@@ -88,6 +88,8 @@ CASES = [
     *_all("cim_macro", (NOR40,), "varied", "wild"),
     *_all("cim_macro", (EXACT,), "ideal", "varied"),
     *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT), "wild"),
+    *_all("cim_axi", (TINY, RAGGED, NOR40), "wild"),
+    *_all("cim_axi_regs", (TINY, NOR40), "wild"),
     *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT), "wild"),
     *_all("cim_macro_x", SMALL, "wild"),
     *_all("cim_macro_x", (NOR40, EXACT), "wild", tests=LARGE_X),

@@ -63,6 +63,8 @@ def steps_of(block: str) -> list[Step]:
         >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][4:6]
         [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
     """
+    if block == "cim_axi":  # no other bench has it inside
+        return [Step(block, RAGGED), Step(block, RAGGED, module="tb.tb_cim_axi_regs"), Step(block, TINY)]
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
     return steps + [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
 
