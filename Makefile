@@ -11,7 +11,7 @@ COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $
 
 WAVES_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(RTL),--rtl $(RTL)) $(if $(DIE),--die $(DIE)) $(ARGS)
 
-.PHONY: help setup sim uvm regress coverage waves mutate formal synth gatesim crossval params test fast lint check clean distclean
+.PHONY: help setup sim uvm regress coverage waves mutate formal synth gatesim crossval params registers test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ crossval: ## train and test on 5 folds of the digits: float against int4 on the 
 	@$(SETUP) icarus python
 	$(BIN)/twinor crossval $(ARGS)
 
+registers: ## write Verilog, driver map, pyuvm model and page from rtl/cim_axi.rdl (ARGS=--check)
+	@$(SETUP) python
+	$(BIN)/python -m tb.registers $(ARGS)
+
 params: ## write rtl/macro_params.vh from a preset (ARGS="...")
 	@$(SETUP) python
 	$(BIN)/twinor params $(ARGS)
@@ -80,6 +84,7 @@ lint: ## check the style, the types and the Verilog
 
 check: lint ## lint, and check that generated files are up to date
 	$(BIN)/twinor params --check
+	$(BIN)/python -m tb.registers --check
 
 clean: ## remove what runs leave behind, but keep .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

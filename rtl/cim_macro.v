@@ -17,7 +17,7 @@ module cim_macro #(
   input  wire                           clk_i,
   input  wire                           rst_ni,
 
-  // Round words: 0x0000 the round memory, 0x8000 the column table
+  // Round words: 0x0000 the round memory, 0x8000 the column table, 0xC000 the SAR weights
   input  wire                           round_valid_i,
   output wire                           round_ready_o,
   input  wire [15:0]                    round_addr_i,
@@ -67,7 +67,7 @@ module cim_macro #(
   output wire                           sample_o,
   output wire [6:0]                     step_shift_o,
   output wire                           step_three_o,
-  output wire [N_ADCS*ADC_BITS-1:0]     trial_o,
+  output wire [N_ADCS*TRIALS-1:0]       trial_o,
   input  wire [N_ADCS-1:0]              cmp_i
 );
 
@@ -79,7 +79,8 @@ module cim_macro #(
 
   wire word_ready;
   wire sum_ready;
-  wire table_we  = round_valid_i && round_ready_o && round_addr_i[15:14] == 2'b10;
+  wire table_we   = round_valid_i && round_ready_o && round_addr_i[15:14] == 2'b10;
+  wire weight_sel = round_addr_i[15:12] == 4'hC;
 
   assign round_ready_o = word_ready && sum_ready;
 
@@ -132,16 +133,21 @@ module cim_macro #(
   sar_adc #(
     .N_ADCS         (N_ADCS),
     .ADC_BITS       (ADC_BITS),
+    .TRIALS         (TRIALS),
+    .SAR_WEIGHTS    (SAR_WEIGHTS),
     .CODE_BITS      (CODE_BITS),
     .WEIGHT_ENCODING(WEIGHT_ENCODING)
   ) u_sar_adc (
-    .clk_i  (clk_i),
-    .rst_ni (rst_ni),
-    .start_i(sample_o),
-    .done_o (adc_done),
-    .trial_o(trial_o),
-    .cmp_i  (cmp_i),
-    .code_o (code)
+    .clk_i        (clk_i),
+    .rst_ni       (rst_ni),
+    .weight_we_i  (round_valid_i && round_ready_o && weight_sel),
+    .weight_addr_i(round_addr_i[11:0]),
+    .weight_data_i(round_data_i),
+    .start_i      (sample_o),
+    .done_o       (adc_done),
+    .trial_o      (trial_o),
+    .cmp_i        (cmp_i),
+    .code_o       (code)
   );
 
   // Sequencer //

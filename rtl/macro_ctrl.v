@@ -8,7 +8,7 @@
 //
 // Golden twin : model/twinor/golden/macro_ctrl.py
 // Spec        : rtl/macro_ctrl.md
-// Latency     : a pass settles for WL_CYCLES + SETTLE_CYCLES cycles; a phase converts for ADC_BITS + 1 cycles.
+// Latency     : a pass settles for WL_CYCLES + SETTLE_CYCLES cycles; a phase converts for TRIALS + 1 cycles.
 
 `default_nettype none
 

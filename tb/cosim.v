@@ -19,7 +19,7 @@ module cosim #(
 
   // Logged vectors are padded to whole bytes, so that every line is an even number of digits
   localparam integer WL_BITS     = (ROWS * DAC_BITS + 7) / 8 * 8;
-  localparam integer TRIALS_BITS = N_ADCS * ADC_BITS * ADC_BITS;
+  localparam integer TRIALS_BITS = N_ADCS * TRIALS * TRIALS;
   localparam integer TRIAL_BITS  = (TRIALS_BITS + 7) / 8 * 8;
   localparam integer CODES_BITS  = (N_ADCS * CODE_BITS + 7) / 8 * 8;
   localparam integer SUMS_BITS   = (N_ADCS * ACC_BITS + 7) / 8 * 8;

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from twinor.config import Config
 
-EXHAUST_BITS = 4
-"""Up to this resolution every trial code is compared for every sample."""
+EXHAUST_TRIALS = 4
+"""Up to so many trials every pattern of trials is compared for every sample."""
 
 INPUTS = ("q_i", "x_slice_i", "share_i", "hold_i", "mux_i", "sample_i", "step_shift_i", "step_three_i", "trial_i")
 
@@ -34,7 +34,7 @@ def comparator(
     cfg: Config, q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: int, step: int
 ) -> NDArray[np.bool_]:
     """Golden decision of every ADC at one trial: a table of that threshold alone gives all ones or none."""
-    alone = np.repeat(thresholds[:, trial : trial + 1], 1 << cfg.adc_bits, axis=1)
+    alone = np.repeat(thresholds[:, trial : trial + 1], 1 << cfg.trials, axis=1)
     codes, _ = sar_adc.convert(cfg, q, alone, step=step)
     return codes == cfg.code_max
 
@@ -66,7 +66,7 @@ class Frontend(bench.Bench):
         """
         cfg, rng = self.cfg, self.rng
         adc = adc_frontend.adc_of_column(cfg, np.arange(cfg.cols))
-        trial = rng.integers(1, 1 << cfg.adc_bits, cfg.cols)
+        trial = rng.integers(1, 1 << cfg.trials, cfg.cols)
         beside = self.thresholds[adc, trial].astype(np.int64) * step + rng.integers(-1, 2, cfg.cols)
         top, beside_them = 1 << cfg.current_bits, rng.random(cfg.cols) < 0.5
         slices: Slices = []
@@ -116,7 +116,7 @@ class Frontend(bench.Bench):
 
     async def decide(self, trials: NDArray[np.integer]) -> NDArray[np.bool_]:
         """The comparators' bits for one trial code per ADC."""
-        self.dut.trial_i.value = pack(trials.tolist(), self.cfg.adc_bits)
+        self.dut.trial_i.value = pack(trials.tolist(), self.cfg.trials)
         cmp = await self.cycle("cmp_o")
         return np.array([bool(cmp >> a & 1) for a in range(self.cfg.n_adcs)])
 
@@ -125,13 +125,15 @@ class Frontend(bench.Bench):
         cfg = self.cfg
         self.check.expect(sar_adc.convert(cfg, q, self.thresholds, step=step)[0].tolist())
         result = np.zeros(cfg.n_adcs, dtype=np.int64)
-        for bit in reversed(range(cfg.adc_bits)):
+        for bit in reversed(range(cfg.trials)):
             trial = result | 1 << bit
             result = np.where(await self.decide(trial), trial, result)
-        self.check.got((result + cfg.code_min).tolist(), time=bench.now())
-        every = range(1, 1 << cfg.adc_bits)
+        kept = result[:, None] >> np.arange(cfg.trials)[::-1] & 1
+        codes = np.minimum(kept @ np.array(cfg.weights), (1 << cfg.adc_bits) - 1) + cfg.code_min
+        self.check.got(codes.tolist(), time=bench.now())
+        every = range(1, 1 << cfg.trials)
         some = self.rng.choice(every, 4).tolist()
-        for trial in every if cfg.adc_bits <= EXHAUST_BITS else some:
+        for trial in every if cfg.trials <= EXHAUST_TRIALS else some:
             self.trials.expect(comparator(cfg, q, self.thresholds, trial, step).tolist())
             self.trials.got((await self.decide(np.full(cfg.n_adcs, trial))).tolist(), time=bench.now())
 
@@ -163,7 +165,7 @@ async def decisions_match_golden_at_every_position_and_step(dut: Any) -> None:
     front = Frontend(dut, rng)
     await front.start()
     cfg = front.cfg
-    for _ in range(6 if cfg.adc_bits <= EXHAUST_BITS else 2):
+    for _ in range(6 if cfg.trials <= EXHAUST_TRIALS else 2):
         for step in cfg.steps:
             slices = front.columns(step)
             q = front.held(slices)
@@ -241,7 +243,7 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
         await front.cycle()
         dut.hold_i.value = 0
         await front.sample(column[0], 1)
-        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.trials)
         await front.cycle()
         text = str(dut.cmp_o.value).upper()
         assert [a for a in range(cfg.n_adcs) if text[-1 - a] == "X"] == [column[1]], f"column {bad}: {text}"
@@ -252,7 +254,7 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     dut.trial_i.value = LogicArray("X" * len(dut.trial_i))
     await front.cycle()
     assert set(str(dut.cmp_o.value).upper()) == {"X"}
-    dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+    dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.trials)
     await front.sample(cfg.cols_per_adc, 1)  # one past the last multiplexer position
     await front.cycle()
     assert set(str(dut.cmp_o.value).upper()) == {"X"}
@@ -268,15 +270,15 @@ async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
     await front.hold([np.zeros(cfg.cols, dtype=np.int64)])
     await front.sample(0, 1)
     for pin in (dut.step_shift_i, dut.step_three_i):
-        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.trials)
         before, pin.value = pin.value, unknown(len(pin))
         await front.cycle()
         assert set(str(dut.cmp_o.value).upper()) == {"X"}, f"{pin._name} is X, yet cmp_o = {dut.cmp_o.value}"
         pin.value = before
-    for adc, trial in product({0, cfg.n_adcs - 1}, {1, (1 << cfg.adc_bits) - 1}):
-        word = dut.threshold_mem[(adc << cfg.adc_bits) + trial]
+    for adc, trial in product({0, cfg.n_adcs - 1}, {1, (1 << cfg.trials) - 1}):
+        word = dut.threshold_mem[(adc << cfg.trials) + trial]
         before, word.value = word.value, unknown(len(word))
-        dut.trial_i.value = pack([trial] * cfg.n_adcs, cfg.adc_bits)
+        dut.trial_i.value = pack([trial] * cfg.n_adcs, cfg.trials)
         await front.cycle()
         text = str(dut.cmp_o.value).upper()
         assert [a for a in range(cfg.n_adcs) if text[-1 - a] == "X"] == [adc], f"threshold of ADC {adc}: {text}"

@@ -15,7 +15,7 @@ from twinor.golden.round_check import RoundError
 from twinor.rounds import End, converts
 
 from tb.common import bench
-from tb.common.beats import activation_beats, chain_words
+from tb.common.beats import activation_beats, chain_words, die_words
 from tb.common.checker import Checker
 from tb.common.macro_agents import Clearing, Pulses, SeamMonitor
 from tb.common.stimulus import random_chain, random_vectors
@@ -86,7 +86,8 @@ class Macro(bench.Bench):
         return len(self.outs) == count and bool(self.read("out_valid_o"))
 
     def send_words(self, chain: Chain) -> None:
-        """Offer the column table, as far as it is read, and the round words."""
+        """Offer the die's words, the column table, as far as it is read, and the round words."""
+        self.words.send(die_words(self.cfg, self.die))
         self.words.send(chain_words(self.cfg, chain))
 
     def send_vectors(self, chain: Chain, count: int) -> list[RoundTrace]:

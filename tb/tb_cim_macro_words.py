@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.rounds import ROUND_STRIDE, TABLE_ADDR
+from twinor.trim import WEIGHT_ADDR
 
 from tb.common import bench
-from tb.common.beats import chain_words
+from tb.common.beats import chain_words, die_words
 from tb.tb_cim_macro import Macro, some_chain
 
 if TYPE_CHECKING:
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 
 
 def nowhere(cfg: Config) -> list[int]:
-    """Addresses past the end of a round, of the round memory and of the column table, one in each bit above them."""
+    """Addresses past the end of a round, of the round memory, column table and SAR weights, one in each bit above."""
     rounds, columns = cfg.max_rounds * ROUND_STRIDE, 2 * cfg.cols
     past = [n * ROUND_STRIDE + cfg.round_words for n in range(cfg.max_rounds)]
     past += [rounds + word for word in range(cfg.round_words)]
     past += [1 << bit | word for bit in range(5, 15) if 1 << bit >= rounds for word in range(cfg.round_words)]
     table = [columns, columns + 1]
-    table += [1 << bit | word for bit in range(1, 15) if 1 << bit >= columns for word in range(min(columns, 8))]
-    return past + [TABLE_ADDR | address for address in table]
+    table += [1 << bit | word for bit in range(1, 14) if 1 << bit >= columns for word in range(min(columns, 8))]
+    trials = [cfg.trials, *(1 << bit | k for bit in range(4, 14) for k in range(cfg.trials))]
+    return past + [TABLE_ADDR | address for address in table] + [WEIGHT_ADDR | trial for trial in trials]
 
 
 def strays(rng: np.random.Generator, addresses: list[int]) -> list[dict[str, Bits]]:
@@ -42,14 +44,15 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
 
 
 @cocotb.test
-async def words_that_no_round_and_no_column_has_change_nothing(dut: Any) -> None:
+async def words_that_no_round_no_column_and_no_trial_has_change_nothing(dut: Any) -> None:
     """Random words at all such addresses between a chain's words and its vectors: the outputs are golden's.
 
-    Words of the round memory leave the chain armed; those of the column table disarm it, so the last word comes again.
+    Words of the round memory leave the chain armed; all others disarm it, so the last word comes again.
     """
     rng = bench.generator("nowhere")
     dev = Macro(dut, rng)
     await dev.start()
+    dev.words.send(die_words(dev.cfg, dev.die))
     table = [address for address in nowhere(dev.cfg) if address >= TABLE_ADDR]
     memory = [address for address in nowhere(dev.cfg) if address < TABLE_ADDR]
     for _ in range(3 if dev.cfg.rows <= 16 else 1):

@@ -161,7 +161,7 @@ class Injection:
         row, column = int(self.rng.integers(cfg.active_rows)), int(self.rng.integers(cfg.cols))
         adc, every = column % cfg.n_adcs, set(range(cfg.cols))
         cell = dev.memories.cells[((row + 1) << cfg.dac_bits) - 1][0]
-        first = dev.memories.thresholds[(2 * adc + 1) << cfg.adc_bits - 1][0]  # of the first trial
+        first = dev.memories.thresholds[(2 * adc + 1) << cfg.trials - 1][0]  # of the first trial
         return {
             "a cell": Injected("code", every, lambda: spoil(cell)),
             "a threshold": Injected("code", {c for c in every if c % cfg.n_adcs == adc}, lambda: spoil(first)),
@@ -204,7 +204,7 @@ class Injection:
         """X from one comparator in one trial of a column, in any pass."""
         dut, cfg = self.dev.dut, self.cfg
         passes = cfg.x_slices and len(self.chain.rounds[0].steps) * cfg.w_slices
-        skip, trial = int(self.rng.integers(passes)), int(self.rng.integers(cfg.adc_bits))
+        skip, trial = int(self.rng.integers(passes)), int(self.rng.integers(cfg.trials))
         while True:
             await ReadOnly()
             here = to_int(dut.sample) and to_int(dut.mux) == column // cfg.n_adcs

@@ -13,7 +13,7 @@ from twinor.golden import clip_count
 
 from tb.common import bench
 from tb.common.probes import junk, uncleared
-from tb.common.values import has_unknown, pack, to_int
+from tb.common.values import has_unknown, needs_four_states, pack, to_int
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,6 +126,7 @@ async def reset_clears_both_counters_at_once(dut: Any) -> None:
     await counters.turn(np.full(cfg.n_adcs, cfg.code_max), cfg.n_adcs)
 
 
+@needs_four_states
 @cocotb.test
 async def an_unknown_code_makes_an_unknown_count(dut: Any) -> None:
     """X in one bit of a code that counts: the count that it may belong to holds X until it is cleared."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 import cocotb
@@ -15,8 +15,8 @@ from twinor.golden import sar_adc
 
 from tb.common import bench
 from tb.common.checker import Checker
-from tb.common.probes import junk, uncleared
-from tb.common.values import needs_four_states, pack, signed, to_int, unpack
+from tb.common.probes import junk, spoil, uncleared
+from tb.common.values import has_unknown, needs_four_states, pack, partly, signed, to_int, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from twinor.config import Config
 
-EXHAUST_BITS = 4
-"""Up to this resolution every threshold of every table is tried from both sides."""
+EXHAUST_TRIALS = 4
+"""Up to so many trials every threshold of every table is tried from both sides."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Driver(bench.Agent):
         if self.now is None:
             junk(self.dut.cmp_i, self.rng)
             return
-        trials = unpack(to_int(self.dut.trial_o), self.cfg.adc_bits, self.cfg.n_adcs)
+        trials = unpack(to_int(self.dut.trial_o), self.cfg.trials, self.cfg.n_adcs)
         levels = [int(table[trial]) * self.now.step for table, trial in zip(self.now.thresholds, trials, strict=True)]
         self.dut.cmp_i.value = pack((int(q >= level) for q, level in zip(self.now.q, levels, strict=True)), 1)
 
@@ -75,7 +75,7 @@ class Monitor(bench.Agent):
         expected = int(self.left == 1)
         assert to_int(dut.done_o) == expected, f"done_o at {bench.now()}: expected {expected}"
         if self.left:
-            self.trials.append(unpack(to_int(dut.trial_o), cfg.adc_bits, cfg.n_adcs))
+            self.trials.append(unpack(to_int(dut.trial_o), cfg.trials, cfg.n_adcs))
             self.left -= 1
             if not self.left:
                 self.codes = None
@@ -86,7 +86,7 @@ class Monitor(bench.Agent):
                 self.codes = codes
             assert codes == self.codes, f"codes {self.codes} became {codes} without a start at {bench.now()}"
         if to_int(dut.start_i):
-            self.trials, self.left = [], cfg.adc_bits
+            self.trials, self.left = [], cfg.trials
 
 
 class Sar(bench.Bench):
@@ -98,25 +98,51 @@ class Sar(bench.Bench):
         self.rng = rng
         self.check: Checker[tuple[list[int], list[list[int]]]] = Checker("codes and trials")
         self.driver = Driver(dut, self.cfg, rng)
-        super().__init__(dut, self.driver, Monitor(dut, self.cfg, self.check))
+        self.weights = np.array(self.cfg.weights, dtype=np.int32)  # what golden believes the registers hold
+        self.monitor = Monitor(dut, self.cfg, self.check)
+        super().__init__(dut, self.driver, self.monitor)
 
     async def convert(self, conversion: Conversion, *, gap: int) -> None:
         """Sample cycle, trials, then `gap` idle cycles."""
-        codes, trials = sar_adc.convert(self.cfg, conversion.q, conversion.thresholds, step=conversion.step)
+        codes, trials = sar_adc.convert(
+            self.cfg, conversion.q, conversion.thresholds, step=conversion.step, weights=self.weights
+        )
         self.check.expect((codes.tolist(), trials.tolist()))
         self.dut.start_i.value = 1
         await self.cycle()
         self.dut.start_i.value = 0
         self.driver.now = conversion
-        for _ in range(self.cfg.adc_bits):
+        for _ in range(self.cfg.trials):
             await self.cycle()
         self.driver.now = None
         for _ in range(gap):
             await self.cycle()
 
+    async def start(self) -> None:
+        """Reset, every input at rest: the weights are the nominal ones."""
+        self.weights = np.array(self.cfg.weights, dtype=np.int32)
+        await self.reset(start_i=0, cmp_i=0, weight_we_i=0)
+        self.no_weight()
+
+    def no_weight(self) -> None:
+        """No write: address and data are X or random."""
+        self.dut.weight_we_i.value = 0
+        for port in (self.dut.weight_addr_i, self.dut.weight_data_i):
+            junk(port, self.rng)
+
+    async def load(self, trial: int, weight: int) -> None:
+        """Write one register; bits of the data above `adc_bits` are X."""
+        dut, bits = self.dut, self.cfg.adc_bits
+        dut.weight_we_i.value, dut.weight_addr_i.value = 1, trial
+        dut.weight_data_i.value = partly(weight, 32, (1 << bits) - 1)
+        await self.cycle()
+        self.no_weight()
+        if trial < self.cfg.trials:
+            self.weights[trial] = weight
+
     async def run_all(self, conversions: Iterator[Conversion]) -> None:
         """Run conversions, half of them back to back; the checker must come out even."""
-        await self.reset(start_i=0, cmp_i=0)
+        await self.start()
         for conversion in conversions:
             await self.convert(conversion, gap=int(self.rng.integers(0, 4)) * int(self.rng.integers(0, 2)))
         await self.cycle()
@@ -132,17 +158,17 @@ def tables(cfg: Config, rng: np.random.Generator) -> Iterator[NDArray[np.int32]]
         yield sample_die(cfg, cells, seed=int(rng.integers(1 << 30))).threshold[0]
     span = 1 << (cfg.adc_bits + 2 * cfg.frac_bits)
     for _ in range(3):
-        anything = rng.integers(-span, span, (cfg.n_adcs, 1 << cfg.adc_bits)).astype(np.int32)
+        anything = rng.integers(-span, span, (cfg.n_adcs, 1 << cfg.trials)).astype(np.int32)
         anything[:, 0] = NEVER
         yield anything
 
 
 def around_thresholds(cfg: Config, rng: np.random.Generator) -> Iterator[Conversion]:
     """Every table and step, with quantities below, at and above a threshold, and at both ends."""
-    trials = np.arange(1, 1 << cfg.adc_bits)
+    trials = np.arange(1, 1 << cfg.trials)
     for table, step in product(tables(cfg, rng), cfg.steps):
-        chosen = trials if cfg.adc_bits <= EXHAUST_BITS else rng.choice(trials, 2)
-        ends = np.full(cfg.n_adcs, 1 << (cfg.adc_bits + 2 * cfg.frac_bits), dtype=np.int64) * step
+        chosen = trials if cfg.trials <= EXHAUST_TRIALS else rng.choice(trials, 2)
+        ends = np.full(cfg.n_adcs, 2 << (cfg.adc_bits + 2 * cfg.frac_bits), dtype=np.int64) * step
         yield from (Conversion(q, table, step) for q in (-ends, ends))
         for trial, offset in product(chosen, (-1, 0, 1)):
             order = (trial + np.arange(cfg.n_adcs) - 1) % trials.size + 1  # each ADC meets another threshold
@@ -153,12 +179,12 @@ def around_thresholds(cfg: Config, rng: np.random.Generator) -> Iterator[Convers
 def every_path(cfg: Config, rng: np.random.Generator) -> Iterator[Conversion]:
     """Tables that force each sequence of decisions, a different one on each ADC."""
     never, always = np.iinfo(np.int32).max, np.iinfo(np.int32).min
-    codes = np.arange(1 << cfg.adc_bits)
-    for code in codes if cfg.adc_bits <= EXHAUST_BITS else rng.choice(codes, 32):
+    codes = np.arange(1 << cfg.trials)
+    for code in codes if cfg.trials <= EXHAUST_TRIALS else rng.choice(codes, 32):
         thresholds = np.full((cfg.n_adcs, codes.size), never, dtype=np.int32)
         for adc in range(cfg.n_adcs):
             target = (code * 5 + adc * 7) % codes.size
-            for bit in range(cfg.adc_bits):
+            for bit in range(cfg.trials):
                 if target >> bit & 1:  # the trial that comes before this bit is decided
                     thresholds[adc, target >> bit << bit] = always
         yield Conversion(np.zeros(cfg.n_adcs, dtype=np.int64), thresholds, 1)
@@ -187,13 +213,72 @@ async def every_sequence_of_decisions_reaches_its_code(dut: Any) -> None:
 
 
 @cocotb.test
+async def programmed_weights_make_the_code(dut: Any) -> None:
+    """Weights of 0, 1, the largest and any other in each register, conversions between; trials that do not exist."""
+    rng = bench.generator("weights")
+    sar = Sar(dut, rng)
+    cfg, top = sar.cfg, (1 << sar.cfg.adc_bits) - 1
+    await sar.start()
+    paths = every_path(cfg, rng)
+    for n in range(24):
+        for trial in rng.permutation(cfg.trials)[: int(rng.integers(1, cfg.trials + 1))].tolist():
+            await sar.load(trial, int([0, 1, top, rng.integers(top + 1)][int(rng.integers(4))]))
+        for nowhere in (cfg.trials, cfg.trials + 16, 1 << 11):
+            await sar.load(nowhere, int(rng.integers(top + 1)))
+        for conversion in islice(paths, 4):
+            await sar.convert(conversion, gap=n % 2)
+        paths = paths if n % 8 else every_path(cfg, rng)
+    await sar.cycle()
+    sar.check.finish()
+
+
+@cocotb.test
+async def a_sum_of_weights_saturates(dut: Any) -> None:
+    """Every register at the largest weight, trials kept from none to all: two of them already fill the code."""
+    rng = bench.generator("saturation")
+    sar = Sar(dut, rng)
+    cfg, top = sar.cfg, (1 << sar.cfg.adc_bits) - 1
+    await sar.start()
+    for weights in (np.full(cfg.trials, top), np.full(cfg.trials, top // 2 + 1), np.array(cfg.weights)):
+        for trial, weight in enumerate(weights.tolist()):
+            await sar.load(trial, weight)
+        for conversion in every_path(cfg, rng):
+            await sar.convert(conversion, gap=0)
+    await sar.cycle()
+    sar.check.finish()
+
+
+@needs_four_states
+@cocotb.test
+async def an_unknown_weight_makes_an_unknown_code(dut: Any) -> None:
+    """X in a weight whose trial is kept: the codes hold X; after a reset the weight is the nominal one."""
+    rng = bench.generator("unknown weight")
+    sar = Sar(dut, rng)
+    cfg = sar.cfg
+    for trial in range(cfg.trials):
+        sar.agents = ()
+        await sar.start()
+        dut.weight_we_i.value, dut.weight_addr_i.value = 1, trial
+        spoil(dut.weight_data_i)
+        await sar.cycle()
+        sar.no_weight()
+        dut.start_i.value, dut.cmp_i.value = 1, (1 << cfg.n_adcs) - 1
+        for _ in range(cfg.trials + 1):
+            await sar.cycle()
+            dut.start_i.value = 0
+        assert has_unknown(dut.code_o), "an unknown weight was taken for a number"
+    sar.agents = (sar.driver, sar.monitor)
+    await sar.run_all(around_thresholds(cfg, rng) if cfg.trials <= EXHAUST_TRIALS else every_path(cfg, rng))
+
+
+@cocotb.test
 async def a_start_during_the_trials_drops_the_conversion_under_way(dut: Any) -> None:
     """A second start in any trial cycle: nothing of the first conversion is left in trials, code or done."""
     rng = bench.generator("restart")
     sar = Sar(dut, rng)
     cfg = sar.cfg
-    await sar.reset(start_i=0, cmp_i=0)
-    for trials in range(cfg.adc_bits):
+    await sar.start()
+    for trials in range(cfg.trials):
         dut.start_i.value = 1
         await sar.cycle()
         dut.start_i.value = 0
@@ -211,9 +296,10 @@ async def reset_ends_a_conversion_at_once(dut: Any) -> None:
     rng = bench.generator("reset")
     sar = Sar(dut, rng)
     cfg, agents = sar.cfg, sar.agents
-    for trials in range(1, cfg.adc_bits):
+    for trials in range(1, cfg.trials):
         sar.agents = ()
-        await sar.reset(start_i=1, cmp_i=(1 << cfg.n_adcs) - 1)
+        await sar.start()
+        dut.start_i.value, dut.cmp_i.value = 1, (1 << cfg.n_adcs) - 1
         await sar.cycle()
         dut.start_i.value = 0
         for _ in range(trials):
@@ -234,11 +320,11 @@ async def an_unknown_decision_makes_an_unknown_code(dut: Any) -> None:
     """X from one comparator in one trial: that ADC's code holds X, never 0; the others are clean."""
     cfg = bench.config()
     sar = bench.Bench(dut)
-    for bad, adc in product(range(cfg.adc_bits), {0, cfg.n_adcs - 1}):
-        await sar.reset(start_i=1, cmp_i=0)
+    for bad, adc in product(range(cfg.trials), {0, cfg.n_adcs - 1}):
+        await sar.reset(start_i=1, cmp_i=0, weight_we_i=0)
         await sar.cycle()
         dut.start_i.value = 0
-        for trial in range(cfg.adc_bits):
+        for trial in range(cfg.trials):
             bits = ["X" if trial == bad and a == adc else "1" for a in reversed(range(cfg.n_adcs))]
             dut.cmp_i.value = LogicArray("".join(bits))
             await sar.cycle()

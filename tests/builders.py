@@ -60,6 +60,17 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
     return replace(load("tiny"), **(keys | fixed))
 
 
+def redundant(config: Config, rng: Rng) -> Config:
+    """The same macro with a random search that is longer than its code."""
+    top = (1 << config.adc_bits) - 1
+    while True:
+        weights = [1]
+        while sum(weights) < top:
+            weights.insert(0, int(rng.integers(weights[0], min(sum(weights) + 1, top) + 1)))
+        if len(weights) <= 14 and config.adc_bits < len(weights) and sum(weights) <= 2 * top:
+            return replace(config, name="redundant", sar_weights=tuple(weights))
+
+
 def lossless(config: Config) -> Config:
     """The same macro with a step of 1, and so few active rows that the ADC holds every column."""
     bits = config.dac_bits + config.cell_bits + (config.weight_encoding == "differential")

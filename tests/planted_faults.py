@@ -79,8 +79,8 @@ FAULTS = {
     "trials": Fault(
         file="sar_adc.v",
         event="done_o",
-        before="trial = result_q | seq_q;",
-        after="trial = (now && a == 1 && seq_q == 2) ^ (result_q | seq_q);",
+        before="trial = kept_q | seq_q;",
+        after="trial = (now && a == 1 && seq_q == 2) ^ (kept_q | seq_q);",
         kind="code",
     ),
     "codes": Fault(

@@ -108,7 +108,8 @@ def test_a_run_without_any_test_is_a_failure(tmp_path: Path) -> None:
 def test_a_build_with_other_parameters_is_found_by_the_first_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = {"N_ADCS": TINY.n_adcs, "ADC_BITS": TINY.adc_bits, "CODE_BITS": TINY.code_bits, "WEIGHT_ENCODING": 1}
+    wrong = {name: TINY.parameters()[name] for name in ("N_ADCS", "ADC_BITS", "TRIALS", "SAR_WEIGHTS", "CODE_BITS")}
+    wrong["WEIGHT_ENCODING"] = 1
     monkeypatch.setattr("tb.common.build.expected_parameters", lambda config, names: wrong)
     with pytest.raises(BenchFailed) as found:
         run_bench("sar_adc", TINY, tmp_path / "run", tests="elaborated")

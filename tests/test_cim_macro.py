@@ -31,7 +31,7 @@ def test_the_cycles_of_the_specification_are_those_of_golden(path: Path) -> None
     table = np.zeros(config.cols, dtype=np.int32)
     chain = Chain(macro=0, rounds=(rnd,), mult=table, add=table)
     when = macro_ctrl.schedule(config, chain, vectors=8)[0]
-    settle, convert = config.wl_cycles + config.settle_cycles, config.cols_per_adc * (config.adc_bits + 1)
+    settle, convert = config.wl_cycles + config.settle_cycles, config.cols_per_adc * (config.trials + 1)
     first = [int(when.hold[0, 0]), int(when.out[0, 0]), int(when.out[0, -1])]
     period, floor = int(when.hold[7, 0] - when.hold[6, 0]), macro_ctrl.floor_cycles(config, chain)
     assert stated_cycles()[path.stem] == [len(passes(config, rnd)), settle, convert, *first, period, floor]

@@ -141,15 +141,18 @@ def test_widths_hold_what_they_name(config: Config) -> None:
 @given(configs())
 def test_verilog_gets_every_digital_key_and_the_widths(config: Config) -> None:
     parameters = config.parameters()
-    for key in DIGITAL.keys() - {"weight_encoding", "slice_accumulation", "bias_rows"}:
+    for key in DIGITAL.keys() - {"weight_encoding", "slice_accumulation", "bias_rows", "sar_weights"}:
         assert parameters[key.upper()] == getattr(config, key)
+    packed, bits = parameters["SAR_WEIGHTS"], config.adc_bits
+    assert [packed >> k * bits & (1 << bits) - 1 for k in range(config.trials)] == list(config.weights)
+    assert str(packed) == f"{config.trials * bits}'h{packed:x}"
     assert ENCODINGS[parameters["WEIGHT_ENCODING"]] == config.weight_encoding
     assert ACCUMULATIONS[parameters["SLICE_ACCUMULATION"]] == config.slice_accumulation
     assert "BIAS_ROWS" not in parameters  # descriptors tell the hardware
     for key in ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits", "wl_sum_bits", "round_words"):
         assert parameters[key.upper()] == getattr(config, key)
     assert (parameters["MULT_BITS"], parameters["ADD_BITS"]) == (16, 32)
-    assert all(type(value) is int for value in parameters.values())
+    assert all(isinstance(value, int) for value in parameters.values())
 
 
 # Refusals //
@@ -297,6 +300,44 @@ def test_the_widest_accumulators_and_thresholds_are_allowed(tiny: Config) -> Non
     assert replace(tiny, adc_bits=8, frac_bits=10).frac_bits == 10
 
 
+# Weights of the SAR trials //
+
+WEIGHTS: list[tuple[object, str]] = [
+    ([8, 4, 2, 1], "[8, 4, 2, 1] is a binary search: write `sar_weights: binary`"),
+    ([8, 4, 4, 1], "trial 2 has weight 4, and what follows reaches 1: codes between them cannot come out"),
+    ([4, 4, 2, 1], "a sum of 11: expected at least 15, the largest code of 4 bits"),
+    ([8, 8, 8, 4, 2, 1], "a sum of 31: expected at most 30, twice the largest code"),
+    ([4, 8, 2, 1, 1], "[4, 8, 2, 1, 1]: expected no weight above the one before"),
+    ([16, 8, 4, 2, 1], "trial 0 has weight 16: expected 1 .. 15"),
+    ([8, 4, 2, 1, 0], "trial 4 has weight 0: expected 1 .. 15"),
+    ([8, 4, 2.0, 1, 1], "trial 2 has weight 2.0: expected 1 .. 15"),
+    ([8, True, 4, 2, 1], "trial 1 has weight True: expected 1 .. 15"),
+    ([8, "4", 2, 1], "trial 1 has weight '4': expected 1 .. 15"),
+    ([2] * 5 + [1] * 10, "15 trials: expected at most 14"),
+    ([], "a sum of 0: expected at least 15"),
+    ("sub-binary", "sar_weights = 'sub-binary' is not allowed: expected binary, or a list of integers, the weight of"),
+    (None, "sar_weights = None is not allowed: expected binary, or a list of integers, the weight of each trial"),
+]
+
+
+@pytest.mark.parametrize(("weights", "said"), WEIGHTS, ids=[str(weights) for weights, _ in WEIGHTS])
+def test_weights_that_make_no_search_are_refused(weights: object, said: str, tmp_path: Path) -> None:
+    tree = tree_of("tiny")
+    tree["digital"]["sar_weights"] = weights
+    assert said in refusal(tmp_path, tree)
+
+
+def test_weights_are_read_as_they_stand(tiny: Config, tmp_path: Path) -> None:
+    tree = tree_of("tiny")
+    tree["digital"]["sar_weights"] = [6, 4, 3, 2, 1]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    config = load(path)
+    assert (config.weights, config.trials, config.conversion_cycles) == ((6, 4, 3, 2, 1), 5, 6)
+    assert config.digest() == replace(tiny, sar_weights=[6, 4, 3, 2, 1]).digest() != tiny.digest()
+    assert (tiny.weights, tiny.trials, tiny.conversion_cycles) == ((8, 4, 2, 1), 4, 5)
+
+
 # Copies and digests //
 
 
@@ -311,7 +352,7 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
     other = {
         "rows": 10, "cols": 6, "active_rows": 5, "cols_per_adc": 4, "weight_encoding": "offset", "weight_bits": 4,
         "cell_bits": 1, "input_bits": 3, "dac_bits": 2, "adc_bits": 5, "wl_cycles": 2, "settle_cycles": 2,
-        "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit",
+        "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit", "sar_weights": (32, 16, 8, 8, 4, 2, 1),
         "slice_accumulation": "analog", "bias_rows": 1, "frac_bits": 7, "cell_sigma": 0.03,
         "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
     }  # fmt: skip

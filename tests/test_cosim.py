@@ -14,6 +14,7 @@ from builders import (
     lossless,
     random_chain,
     random_levels,
+    redundant,
     seeds,
     stimulus,
     wild_die,
@@ -113,6 +114,20 @@ def test_random_chains_on_random_macros_agree(config: Config, seed: int) -> None
         assert len(checked.golden) == len(checked.rtl) == len(chain.rounds)
         for golden, rtl in zip(checked.golden, checked.rtl, strict=True):
             assert np.array_equal(golden.outputs, rtl.outputs) and np.array_equal(golden.trials, rtl.trials)
+
+
+@settings(max_examples=4)
+@given(config=configs(), seed=seeds)
+def test_redundant_searches_with_any_weights_agree(config: Config, seed: int) -> None:
+    """The weights of the die are loaded through the round words."""
+    rng = np.random.default_rng(seed)
+    config = redundant(config, rng)
+    chain = random_chain(config, rng, macros=2)
+    flow = stimulus(config, chain, rng, vectors=3)
+    check(
+        Job(config=config, die=wild_die(config, rng, macros=2), chain=chain, inputs=flow.inputs, psums=flow.psums),
+        icarus.build(config),
+    )
 
 
 def test_trained_digits_agree_on_a_varied_die(tmp_path: Path) -> None:

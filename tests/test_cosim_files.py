@@ -69,8 +69,9 @@ def test_thresholds_are_signed_words_by_adc_and_trial(config: Config, seed: int)
 
 @given(configs(), seeds)
 def test_words_are_address_and_data(config: Config, seed: int) -> None:
-    chain = random_chain(config, np.random.default_rng(seed))
-    found = [[int(word, 16) for word in line.split()] for line in files.words_hex(config, chain).splitlines()]
+    rng = np.random.default_rng(seed)
+    chain, die = random_chain(config, rng), wild_die(config, rng)
+    found = [[int(word, 16) for word in line.split()] for line in files.words_hex(config, die, chain).splitlines()]
     assert found == pack(config, chain).tolist()
 
 
@@ -132,10 +133,10 @@ def write_logs(config: Config, traces: Sequence[RoundTrace], prefix: Path) -> No
                     def lanes(values: np.ndarray) -> list[int]:
                         return [*values.tolist(), *rng.integers(0, 8, adcs - len(values)).tolist()]
 
-                    trials = [k for n in range(config.adc_bits)[::-1] for k in lanes(t.trials[v, p, columns, n])]
+                    trials = [k for n in range(config.trials)[::-1] for k in lanes(t.trials[v, p, columns, n])]
                     code.append(
                         digits([t.code_cycles[v, p, first]], 32)
-                        + digits(trials, config.adc_bits)
+                        + digits(trials, config.trials)
                         + digits(lanes(t.codes[v, p, columns]), config.code_bits)
                         + digits(lanes(t.partial_sums[v, p, columns]), config.acc_bits)
                     )

@@ -137,7 +137,7 @@ NETWORK_FAULTS = {
         "word_lines",
         FIRST,
     ),
-    "comparators inverted": ("tiny", "sar_adc.v", "cmp_i[a]}", "~cmp_i[a]}", "trials", FIRST),
+    "comparators inverted": ("tiny", "sar_adc.v", "{TRIALS{cmp_i[a]}", "{TRIALS{~cmp_i[a]}", "trials", FIRST),
     "unsigned conversion": ("tiny", "sar_adc.v", "WEIGHT_ENCODING == 0", "WEIGHT_ENCODING == 1", "codes", FIRST),
     "codes without sign": ("tiny", "shift_add.v", "{code[CODE_BITS-1]}", "{1'b0}", "partial_sums", FIRST),
     "partial sums ignored": ("tiny", "shift_add.v", "begun  = psum_i ?", "begun  = 1'b0 ?", "partial_sums", PSUM),

@@ -14,6 +14,7 @@ from builders import (
     one_round,
     random_chain,
     random_levels,
+    redundant,
     seeds,
     stimulus,
     wild_die,
@@ -26,7 +27,7 @@ from twinor.errors import PlacementError
 from twinor.golden import cim_macro
 from twinor.rounds import Chain, End, Start
 
-from tb.common.configs import EXACT, NOR40, RAGGED, SLICED, TINY, TWOS, ids
+from tb.common.configs import EXACT, NOR40, NOR40_REDUNDANT, RAGGED, REDUNDANT, SLICED, TINY, TWOS, ids
 
 pytestmark = pytest.mark.fast
 
@@ -55,7 +56,25 @@ def test_any_chain_on_an_ideal_die_equals_golden(config: Config, seed: int) -> N
     assert_equal(config, ideal_die(config, random_levels(config, rng)), chain, stimulus(config, chain, rng, vectors=3))
 
 
-@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, SLICED, TWOS, RAGGED], ids=ids)
+@settings(max_examples=40)
+@given(configs(), seeds)
+def test_redundant_searches_with_any_weights_equal_golden(config: Config, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = redundant(config, rng)
+    for die in (wild_die(config, rng), sample_die(config, random_levels(config, rng), seed=seed)):
+        chain = random_chain(config, rng)
+        assert_equal(config, die, chain, stimulus(config, chain, rng, vectors=3))
+
+
+def test_a_binary_search_with_other_weights_equals_golden(rng: np.random.Generator) -> None:
+    """A monotone table alone does not tell what a code is."""
+    die = ideal_die(TINY, random_levels(TINY, rng))
+    die.weight[0] = [7, 5, 2, 1]
+    chain = chain_of(TINY, one_round(TINY))
+    assert_equal(TINY, die, chain, stimulus(TINY, chain, rng, vectors=20))
+
+
+@pytest.mark.parametrize("config", [TINY, NOR40, EXACT, SLICED, TWOS, RAGGED, REDUNDANT, NOR40_REDUNDANT], ids=ids)
 def test_sampled_dies_equal_golden(config: Config, rng: np.random.Generator) -> None:
     die = sample_die(config, random_levels(config, rng, macros=2), seed=4)
     for _ in range(3):

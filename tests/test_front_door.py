@@ -186,7 +186,10 @@ def test_missing_icarus_is_installed_where_that_is_permitted(machine: Machine) -
     assert install.startswith("apt-get install -y") and install.endswith(" iverilog")
 
 
-@pytest.mark.parametrize(("part", "packages"), [("lint", "verilator yosys"), ("browser", "chromium fonts-dejavu-core")])
+@pytest.mark.parametrize(
+    ("part", "packages"),
+    [("lint", "verilator yosys"), ("model", "g++ make ccache"), ("browser", "chromium fonts-dejavu-core")],
+)
 def test_missing_tools_for_tests_alone_do_not_stop_the_set_up(machine: Machine, part: str, packages: str) -> None:
     done = machine.setup(part)
     assert done.returncode == 0

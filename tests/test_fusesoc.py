@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`rtl/cim_macro.core` lists the files and parameters that the checkout has; FuseSoC itself is not needed."""
+"""The core files list the files and parameters that the checkout has; FuseSoC itself is not needed."""
 
 import re
 import tomllib
@@ -14,6 +14,7 @@ from tb.common.sources import REPO
 pytestmark = pytest.mark.fast
 
 CORE: dict[str, Any] = yaml.safe_load((RTL / "cim_macro.core").read_text(encoding="utf-8"))
+AXI: dict[str, Any] = yaml.safe_load((RTL / "cim_axi.core").read_text(encoding="utf-8"))
 
 
 def listed(fileset: str) -> tuple[list[str], list[str]]:
@@ -23,8 +24,9 @@ def listed(fileset: str) -> tuple[list[str], list[str]]:
     return [entry for entry in files if isinstance(entry, str)], headers
 
 
-def test_the_first_line_is_what_fusesoc_looks_for() -> None:
-    assert (RTL / "cim_macro.core").read_text(encoding="utf-8").startswith("CAPI=2:\n")
+@pytest.mark.parametrize("name", ["cim_macro", "cim_axi"])
+def test_the_first_line_is_what_fusesoc_looks_for(name: str) -> None:
+    assert (RTL / f"{name}.core").read_text(encoding="utf-8").startswith("CAPI=2:\n")
 
 
 def test_the_synthesizable_files_are_those_of_the_file_list_in_its_order() -> None:
@@ -57,3 +59,13 @@ def test_a_target_has_the_top_module_and_the_files_that_it_needs(target: str, to
 def test_name_and_version_are_those_of_the_project() -> None:
     version = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     assert CORE["name"] == f"twinor:cim:cim_macro:{version}"
+    assert AXI["name"] == f"twinor:cim:cim_axi:{version}"
+
+
+def test_the_core_of_the_buses_adds_its_file_list_to_that_of_the_macro() -> None:
+    sets = AXI["filesets"]
+    names = (RTL / "cim_axi.f").read_text(encoding="utf-8").split()
+    files = [entry for name in ("registers", "rtl") for entry in sets[name]["files"] if isinstance(entry, str)]
+    assert files == [name.removeprefix("rtl/") for name in names] and sets["rtl"]["depend"] == [CORE["name"]]
+    assert all(target["filesets"] == ["registers", "rtl"] for target in AXI["targets"].values())
+    assert {target["toplevel"] for target in AXI["targets"].values()} == {"cim_axi"}

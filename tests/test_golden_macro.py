@@ -271,7 +271,7 @@ def test_every_seam_of_a_trace_has_its_shape_and_type(config: Config, seed: int,
         out = c if t.rnd.end is not End.HOLD else 0
         expected = {
             "word_lines": ((v, p, config.rows), np.uint8),
-            "trials": ((v, p, c, config.adc_bits), np.uint16),
+            "trials": ((v, p, c, config.trials), np.uint16),
             "codes": ((v, p, c), np.int16),
             "partial_sums": ((v, p, c), np.int64),
             "outputs": ((v, out), np.int64),

@@ -9,17 +9,13 @@ import pytest
 from twinor.config import PRESETS, Config, load
 from twinor.params import RTL
 
-from tb.common.configs import OFFSET, RAGGED, SHARED, SHARED_OFFSET, SLICED, TWOS, ids
+from tb.common.configs import OFFSET, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET, SLICED, TWOS, ids
 
 pytestmark = pytest.mark.lint
 
-CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [
-    OFFSET,
-    TWOS,
-    SLICED,
-    RAGGED,
-    SHARED,
-    SHARED_OFFSET,
+CONFIGS = [
+    *(load(path) for path in sorted(PRESETS.glob("*.yaml"))),
+    *(OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET),
 ]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]
@@ -32,10 +28,16 @@ def needs(tool: str) -> None:
         pytest.skip(f"{tool} is not installed: `make setup` installs the linters")
 
 
-def sources(rtl: Path, *, stand_ins: bool = False) -> list[str]:
+SMALL = [load("tiny"), RAGGED]
+"""Enough for the buses, whose widths alone depend on the configuration."""
+
+
+def sources(rtl: Path, top: str) -> list[str]:
     """The synthesizable files, or all of them."""
-    listed = [str(rtl / Path(line).name) for line in (rtl / "rtl.f").read_text(encoding="utf-8").split()]
-    return listed + [str(path) for path in sorted((rtl / "sim").glob("*.v"))] * stand_ins
+    lists = ["rtl.f"] + ["cim_axi.f"] * (top == "cim_axi")
+    names = [Path(line) for name in lists for line in (rtl / name).read_text(encoding="utf-8").split()]
+    found = [str(rtl / name.relative_to("rtl")) for name in names]
+    return found + [str(path) for path in sorted((rtl / "sim").glob("*.v"))] * (top == "macro_sim")
 
 
 def complaints(command: list[str]) -> str:
@@ -46,10 +48,11 @@ def complaints(command: list[str]) -> str:
 
 
 def icarus(config: Config, rtl: Path, *, top: str = "cim_macro") -> str:
-    """Icarus Verilog, Verilog-2005."""
+    """Icarus Verilog, Verilog-2005 unless the generated register block is among the files."""
+    dialect = "-g2012" if top == "cim_axi" else "-g2005"
     overrides = [f"-P{top}.{name}={value}" for name, value in config.parameters().items()]
-    command = ["iverilog", "-g2005", "-Wall", "-tnull", f"-I{rtl}", "-s", top, *overrides]
-    return complaints(command + sources(rtl, stand_ins=top == "macro_sim"))
+    command = ["iverilog", dialect, "-Wall", "-tnull", f"-I{rtl}", "-s", top, *overrides]
+    return complaints(command + sources(rtl, top))
 
 
 def verilator(config: Config, rtl: Path, *, top: str = "cim_macro") -> str:
@@ -57,16 +60,16 @@ def verilator(config: Config, rtl: Path, *, top: str = "cim_macro") -> str:
     overrides = [f"-G{name}={value}" for name, value in config.parameters().items()]
     waivers = STAND_IN_WAIVERS if top == "macro_sim" else []
     command = ["verilator", "--lint-only", "-Wall", *waivers, f"-I{rtl}", "--top-module", top, *overrides]
-    return complaints(command + sources(rtl, stand_ins=top == "macro_sim"))
+    return complaints(command + sources(rtl, top))
 
 
-def yosys(config: Config, rtl: Path) -> str:
-    """Yosys: reads, elaborates, finds no latch, no loop, no undriven or doubly driven net."""
+def yosys(config: Config, rtl: Path, *, top: str = "cim_macro") -> str:
+    """Yosys: reads Verilog-2005 and the register block, finds no latch, no loop, no undriven or doubly driven net."""
     values = " ".join(f"-set {name} {value}" for name, value in config.parameters().items())
     script = [
-        f"read_verilog -I{rtl} {' '.join(sources(rtl))}",
-        f"chparam {values} cim_macro",
-        "hierarchy -check -top cim_macro",
+        *(f"read_verilog {'-sv' * file.endswith('.sv')} -I{rtl} {file}" for file in sources(rtl, top)),
+        f"chparam {values} {top}",
+        f"hierarchy -check -top {top}",
         "proc",
         "check -assert",
         "select -assert-none t:$dlatch*",
@@ -91,6 +94,13 @@ def test_verilator_says_nothing(config: Config, top: str) -> None:
 def test_yosys_says_nothing(config: Config) -> None:
     needs("yosys")
     assert yosys(config, RTL) == ""
+
+
+@pytest.mark.parametrize("tool", ["icarus", "verilator", "yosys"])
+@pytest.mark.parametrize("config", SMALL, ids=ids)
+def test_no_tool_says_anything_about_the_buses(config: Config, tool: str) -> None:
+    needs("iverilog" if tool == "icarus" else tool)
+    assert {"icarus": icarus, "verilator": verilator, "yosys": yosys}[tool](config, RTL, top="cim_axi") == ""
 
 
 @pytest.mark.parametrize("tool", ["icarus", "verilator", "yosys"])

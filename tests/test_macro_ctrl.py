@@ -69,11 +69,11 @@ def test_hand_computed_schedule() -> None:
 def test_a_lone_round_sends_its_first_column_in_the_stated_cycle(config: Config) -> None:
     """L + S + (P - 1) max(S, M (B + 1)) + B + 4, as macro_ctrl.md says; shared slices settle one after the other."""
     rnd = full_round(config, end=End.RAW)
-    convert = config.cols_per_adc * (config.adc_bits + 1)
+    convert = config.cols_per_adc * (config.trials + 1)
     beats, count = -(-config.rows // config.in_lanes), sum(converts(config, rnd, p) for p in passes(config, rnd))
     settle = (config.wl_cycles + config.settle_cycles) * (len(passes(config, rnd)) // count)
     out = macro_ctrl.schedule(config, chain_of(config, rnd), vectors=1)[0].out
-    assert out[0, 0] == beats + settle + (count - 1) * max(settle, convert) + config.adc_bits + 4
+    assert out[0, 0] == beats + settle + (count - 1) * max(settle, convert) + config.trials + 4
 
 
 @pytest.mark.fast

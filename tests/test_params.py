@@ -24,8 +24,11 @@ def items(text: str) -> list[str]:
 
 @given(configs())
 def test_the_header_is_a_parameter_list_of_the_configuration(config: Config) -> None:
-    found = [re.fullmatch(r"parameter integer (\w+)\s+= (-?\d+)", item) for item in items(params.header(config))]
-    assert [(m[1], int(m[2])) for m in found if m] == list(config.parameters().items())
+    found = [
+        re.fullmatch(r"parameter (?:integer)? *(\w+)\s+= (-?\d+|\d+'h[\da-f]+)", item)
+        for item in items(params.header(config))
+    ]
+    assert [(m[1], m[2]) for m in found if m] == [(name, str(value)) for name, value in config.parameters().items()]
     assert all(found)
 
 

@@ -6,10 +6,15 @@ import doctest
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import mutated
+from placed_networks import placed_case
+from small_networks import CONFIGS
+from twinor import session
 from twinor.cosim import verilator
 from twinor.errors import SimulatorError, TwinorError
+from twinor.trace import Divergence
 
 from tb.common import cases as table
 from tb.common import dies, values
@@ -21,6 +26,9 @@ from tb.common.sources import REPO, RTL
 from tb.common.values import partly, two_states
 from tb.regress import __main__ as command
 from tb.regress.work import EVERYTHING, Setting, run
+
+SMALL = CONFIGS[0]
+"""`tiny` with room for the partial sums of a network of several tiles."""
 
 
 def needs_verilator() -> None:
@@ -137,6 +145,31 @@ def test_a_fault_fails_on_verilator_and_a_warning_is_an_error(tmp_path: Path) ->
         run_case(case, tmp_path / "a", rtl=mutated(tmp_path / "1", "sar_adc.v", "seq_q >> 1", "seq_q >> 2"), **options)
     with pytest.raises(BuildFailed, match="WIDTH"):
         run_case(case, tmp_path / "b", rtl=mutated(tmp_path / "2", "sar_adc.v", "seq_q >> 1", "1'b1"), **options)
+
+
+# Co-simulation //
+
+
+@pytest.mark.rtl
+def test_cosimulation_on_verilator_sees_what_icarus_sees(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Figures of every layer, and the same first difference where the Verilog is wrong."""
+    needs_verilator()
+    case = placed_case(SMALL, rng, die="wild")
+    here, there = (case.cosim(simulator=name) for name in ("icarus", "verilator"))
+    assert here.layers == there.layers and (here.rtl_logits == there.rtl_logits).all()
+    rtl = mutated(tmp_path, "requantize.v", "wide >>> shift_q", "wide >> shift_q")
+    found = []
+    for name in ("icarus", "verilator"):
+        with pytest.raises(Divergence) as caught:
+            case.cosim(simulator=name, rtl=rtl, reproducers=tmp_path / name)
+        found.append({key: value for key, value in vars(caught.value).items() if key != "reproducer"})
+    assert found[0] == found[1] and found[0]["seam"] == "outputs"
+
+
+@pytest.mark.fast
+def test_an_unknown_simulator_is_refused() -> None:
+    with pytest.raises(TwinorError, match="unknown --simulator vcs: expected one of icarus, verilator"):
+        session._compile("tiny", RTL, "vcs")
 
 
 # The command //

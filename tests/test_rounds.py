@@ -28,6 +28,8 @@ from twinor.rounds import (
     unpack,
     validate,
 )
+from twinor.trim import WEIGHT_ADDR
+from twinor.weights import TRIALS_MAX
 
 from tb.common.configs import NOR40, SHARED, SHARED_OFFSET, SLICED, TINY
 
@@ -113,9 +115,9 @@ def test_every_step_has_a_code_of_its_own() -> None:
 
 
 def test_the_largest_macro_fits_the_fields_of_a_word() -> None:
-    limit = {key: allowed[1] for key, allowed in DIGITAL.items()}
+    limit = {key: allowed[-1] for key, allowed in DIGITAL.items()}
     assert max(limit["rows"], limit["cols"]) < 1 << 16  # row_count, col_count
-    assert TABLE_ADDR + 2 * limit["cols"] <= 1 << 16
+    assert TABLE_ADDR + 2 * limit["cols"] <= WEIGHT_ADDR and WEIGHT_ADDR + TRIALS_MAX <= 1 << 16
     assert limit["max_rounds"] * ROUND_STRIDE <= TABLE_ADDR
     most_slices = limit["input_bits"] * limit["weight_bits"]
     assert limit["input_bits"] < 1 << 8 and STEP_WORD + -(-most_slices // 4) <= ROUND_STRIDE

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import configs, redundant, seeds
+from hypothesis import given
 from twinor.config import Config
 from twinor.die import ideal_thresholds, sample_die
 from twinor.golden import sar_adc
 
 from tb.common.cases import Case, cases, run_case
-from tb.common.configs import EXACT, NOR40, TINY, ids
+from tb.common.configs import EXACT, NOR40, NOR40_REDUNDANT, REDUNDANT, TINY, ids
 
 
 def unit(config: Config) -> int:
@@ -58,6 +60,57 @@ def test_the_path_decides_if_the_table_is_not_monotone() -> None:
     table[0, 12] = 100 * unit(TINY)  # trial 12 never passes, so codes 4 .. 7 cannot come out
     codes, trials = sar_adc.convert(TINY, np.array([[7 * unit(TINY)]]), table, step=1)
     assert codes.tolist() == [[3]] and trials.tolist() == [[[8, 12, 10, 11]]]
+
+
+# Redundant searches //
+
+
+@pytest.mark.fast
+@given(configs(), seeds)
+def test_an_ideal_redundant_search_gives_the_codes_of_a_binary_one(config: Config, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    other = redundant(config, rng)
+    span = unit(config) << config.adc_bits
+    q = np.concatenate([rng.integers(-2 * span, 2 * span, 60), ideal_thresholds(config)[0, 1:]])[:, None]
+    q = np.concatenate([q, q - 1])
+    binary = sar_adc.convert(config, q, ideal_thresholds(config)[:1], step=1)[0]
+    assert np.array_equal(sar_adc.convert(other, q, ideal_thresholds(other)[:1], step=1)[0], binary)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("sign", [1, -1], ids=["too high", "too low"])
+@pytest.mark.parametrize("config", [NOR40, NOR40_REDUNDANT], ids=ids)
+def test_wrong_early_decisions_are_mended_by_a_redundant_search_alone(config: Config, sign: int) -> None:
+    """The comparator is off by 3 LSB in the first three trials, as when the CDAC has not settled, and right after."""
+    table = ideal_thresholds(config)[:1].astype(np.int64)
+    early = np.arange(table.shape[1]) % (1 << config.trials - 3) == 0  # the trial is one of the first three
+    table[:, early] += sign * 3 * unit(config)
+    q = np.arange(config.code_min * unit(config), config.code_max * unit(config), unit(config) // 4)[:, None]
+    codes = sar_adc.convert(config, q, table, step=1)[0]
+    error = np.abs(codes - q / unit(config)).max()
+    assert error <= 1 if config is NOR40_REDUNDANT else error > 2
+
+
+@pytest.mark.fast
+def test_hand_computed_codes_of_a_redundant_search() -> None:
+    """Weights 3, 2, 2, 1 for three bits; thresholds of the first two trials lie a code above their level."""
+    table = ideal_thresholds(REDUNDANT)[:1]
+    lsb = 2 * unit(REDUNDANT)
+    assert [int(table[0, trial]) * 2 // unit(REDUNDANT) for trial in (8, 4, 2, 1, 12, 15)] == [-1, -3, -5, -7, 3, 7]
+    q = np.array([[-4 * lsb], [0], [2 * lsb], [9 * lsb]])
+    codes, trials = sar_adc.convert(REDUNDANT, q, table, step=2)
+    assert codes[:, 0].tolist() == [-4, 0, 2, 3]  # 3 + 2 + 2 + 1 is 8, which saturates at 7
+    assert trials[:, 0].tolist() == [[8, 4, 2, 1], [8, 12, 10, 9], [8, 12, 14, 13], [8, 12, 14, 15]]
+
+
+@pytest.mark.fast
+def test_programmed_weights_count_and_saturate() -> None:
+    never, always = np.iinfo(np.int32).max, np.iinfo(np.int32).min
+    table = np.full((1, 16), always, dtype=np.int32)
+    table[0, 12] = never
+    q = np.array([[0]])
+    for weights, code in (([8, 4, 2, 1], 3), ([7, 5, 3, 2], 4), ([15, 15, 1, 0], 7), ([0, 9, 0, 0], -8)):
+        assert sar_adc.convert(TINY, q, table, step=1, weights=np.array(weights, dtype=np.int32))[0] == code
 
 
 @pytest.mark.rtl

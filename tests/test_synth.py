@@ -99,7 +99,7 @@ def test_the_flip_flops_of_a_block_are_the_bits_of_its_registers(netlist: Netlis
     made = {name: cost(cells).flip_flops for name, cells in netlist.blocks.items()}
     latches, lines, count, loaded = 2 * SMALLEST.rows * SMALLEST.x_slices, SMALLEST.rows, 15, 1
     assert made["wl_dac"] == latches + lines + count + loaded
-    assert made["sar_adc"] == SMALLEST.adc_bits * (1 + SMALLEST.n_adcs)
+    assert made["sar_adc"] == 2 * SMALLEST.adc_bits * (1 + SMALLEST.n_adcs)  # also weights and results
     assert made["shift_add"] == SMALLEST.n_adcs * (SMALLEST.acc_bits + SMALLEST.psum_bits) + 16
     assert made["clip_count"] == 64
     assert made["cim_macro"] == 0

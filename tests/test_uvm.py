@@ -179,7 +179,7 @@ def test_every_planted_test_fails(tmp_path: Path) -> None:
 
 FAULTS = {
     "word_lines": ("wl_dac.v", ": active_q[slice_i", ": active_q[0"),
-    "trials": ("sar_adc.v", "{ADC_BITS{cmp_i[a]}}", "{ADC_BITS{!cmp_i[a]}}"),
+    "trials": ("sar_adc.v", "{TRIALS{cmp_i[a]}}", "{TRIALS{!cmp_i[a]}}"),
     "stalled": ("sar_adc.v", "seq_q >> 1", "seq_q >> 2"),
     "codes": ("sar_adc.v", "<< (ADC_BITS - 1)", "<< (ADC_BITS - 2)"),
     "partial_sums": ("shift_add.v", "first_i && !keep_i", "first_i"),

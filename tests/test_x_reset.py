@@ -52,15 +52,15 @@ class Mutant:
 
 ASYNCHRONOUS = "always @(posedge clk_i or negedge rst_ni) begin\n    if (!rst_ni)"
 SYNCHRONOUS = "always @(posedge clk_i) begin\n    if (!rst_ni)"
-DECISION = "else result_q <= result_q | (seq_q & {ADC_BITS{cmp_i[a]}});"
+DECISION = "weight & {ADC_BITS{cmp_i[a]}}"
 MULT = "mult_mem[col_q[COL_BITS-1:0]]"
 
 MUTANTS = [
     Mutant("rows-that-are-off", "wl_dac.v", "& ((ALL_ON >> off_len) << off_low) ", "", HARMLESS),
     Mutant("old-accumulators", "shift_add.v", "(first_i && !keep_i) ?", "1'b0 ?", HARMLESS),
     Mutant("table-in-raw-outputs", "requantize.v", "raw_q ? acc :", "raw_q ? acc + (add ^ add) :", HARMLESS),
-    Mutant("idle-comparators", "sar_adc.v", "(seq_q & {", "((seq_q | {ADC_BITS{seq_q == 0}}) & {", HARMLESS),
-    Mutant("decision-by-if", "sar_adc.v", DECISION, "else if (cmp_i[a]) result_q <= result_q | seq_q;", COUNTS),
+    Mutant("idle-comparators", "sar_adc.v", "weight & {", "(weight | {ADC_BITS{seq_q == 0}}) & {", HARMLESS),
+    Mutant("decision-by-if", "sar_adc.v", DECISION, "weight & {ADC_BITS{cmp_i[a] === 1'b1}}", COUNTS),
     Mutant("word-line-by-if", "sim/flash_array.v", "if (^wl_i === 1'bx) current", "if (1'b0) current", COUNTS),
     Mutant("mult-to-0", "requantize.v", f"= {MULT};", f"= (^{MULT} === 1'bx) ? 0 : {MULT};", COUNTS),
     Mutant("psum-to-0", "shift_add.v", "] <= psum_data_i;", "] <= ^psum_data_i === 1'bx ? 0 : psum_data_i;", COUNTS),

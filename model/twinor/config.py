@@ -24,6 +24,7 @@ from twinor.limits import (
     check_value,
     contradictions,
 )
+from twinor.weights import Packed, check_weights
 
 __all__ = [
     "ACCUMULATIONS",
@@ -82,7 +83,9 @@ class Config:
     bias_rows: int
     """Word lines of a layer that the placer fills with its bias; the macro drives them with the largest code."""
     adc_bits: int
-    """Bits and trials of the SAR ADC."""
+    """Bits of the SAR ADC's code."""
+    sar_weights: str | tuple[int, ...]
+    """`binary`, or the weight of each trial from first to last: a redundant search, longer than `adc_bits`."""
     wl_cycles: int
     """Clock cycles from a word-line change to a steady word line."""
     settle_cycles: int
@@ -106,8 +109,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every value, then what values say together."""
+        if isinstance(self.sar_weights, list):  # as YAML and JSON have it
+            object.__setattr__(self, "sar_weights", tuple(self.sar_weights))
         for key, allowed in (DIGITAL | ANALOG).items():
-            check_value(self.name, key, getattr(self, key), allowed)
+            if not (key == "sar_weights" and isinstance(self.sar_weights, tuple)):
+                check_value(self.name, key, getattr(self, key), allowed)
+        check_weights(self.name, self.sar_weights, self.adc_bits)
         for broken, message in contradictions(self):
             if broken:
                 raise ConfigError(f"preset {self.name}: {message}")
@@ -161,6 +168,18 @@ class Config:
     def code_max(self) -> int:
         """Largest ADC code."""
         return self.code_min + (1 << self.adc_bits) - 1
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """Nominal weight of each SAR trial, first trial first."""
+        if isinstance(self.sar_weights, tuple):
+            return self.sar_weights
+        return tuple(1 << bit for bit in reversed(range(self.adc_bits)))
+
+    @property
+    def trials(self) -> int:
+        """Trials of one conversion."""
+        return len(self.weights)
 
     @property
     def code_bits(self) -> int:
@@ -256,8 +275,8 @@ class Config:
 
     @property
     def conversion_cycles(self) -> int:
-        """Cycles of one conversion: one sample cycle and `adc_bits` trials."""
-        return self.adc_bits + 1
+        """Cycles of one conversion: one sample cycle and the trials."""
+        return self.trials + 1
 
     def parameters(self) -> dict[str, int]:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
@@ -265,7 +284,8 @@ class Config:
         del digital["BIAS_ROWS"]  # the placer's alone: descriptors say how many rows of a round are bias
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
         digital["SLICE_ACCUMULATION"] = ACCUMULATIONS.index(self.slice_accumulation)
-        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits")
+        digital["SAR_WEIGHTS"] = Packed.of(self.weights, self.adc_bits)
+        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "trials", "code_bits", "acc_bits")
         more = ("wl_sum_bits", "round_words", "step_shift_max", "residual_bits", "current_bits")
         digital |= {key.upper(): getattr(self, key) for key in derived + more}
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A die: the integers that make one chip different from another, drawn once and kept in a file.
 
-A die carries as many macros as a network needs. Every engine reads the same three tables:
+A die carries as many macros as a network needs. Every engine reads the same tables:
 
     strength[macro, row, bit_line]    what a cell adds per drive level        2**-frac_bits levels
     drive[macro, row, code]           what a word-line code drives            2**-frac_bits input steps
     threshold[macro, adc, trial]      comparator threshold of a SAR trial     2**(-2 * frac_bits) LSB
+    weight[macro, trial]              what a kept SAR trial adds to the code  LSB
+
+A SAR trial is named by the bits of the trials kept before it and its own, the first trial in the top bit.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import numpy as np
 
 from twinor.errors import ConfigError, CorruptFile
 from twinor.store import read_archive, write_archive
+from twinor.weights import centres
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Die", "ideal_die", "ideal_thresholds", "levels_digest", "load_die", "sample_die", "save_die"]
 
-TABLES = ("strength", "drive", "threshold")
+TABLES = ("strength", "drive", "threshold", "weight")
 REMEDY = "sample it again with `twinor die`"
 NEVER = np.iinfo(np.int32).min
 """Threshold of trial 0, which the search never makes."""
@@ -44,7 +48,8 @@ class Die:
         seed: seed of its variation, None for an ideal die.
         strength: int32[macros, rows, bit_lines], at least 0.
         drive: int32[macros, rows, 2**dac_bits]; code 0 drives nothing.
-        threshold: int32[macros, n_adcs, 2**adc_bits]; entry 0 is unused.
+        threshold: int32[macros, n_adcs, 2**trials]; entry 0 is unused.
+        weight: int32[macros, trials], first trial first; what the macro's weight registers hold.
     """
 
     config_digest: str
@@ -53,6 +58,7 @@ class Die:
     strength: NDArray[np.int32]
     drive: NDArray[np.int32]
     threshold: NDArray[np.int32]
+    weight: NDArray[np.int32]
 
 
 def levels_digest(levels: NDArray[np.uint8]) -> str:
@@ -61,14 +67,26 @@ def levels_digest(levels: NDArray[np.uint8]) -> str:
 
 
 def ideal_thresholds(config: Config) -> NDArray[np.int32]:
-    """Half-step thresholds of every ADC, int32[n_adcs, 2**adc_bits], in `2**(-2 * frac_bits)` LSB."""
-    table = _fixed_thresholds(config, np.arange(1 << config.adc_bits, dtype=np.float64))
-    return np.tile(table, (config.n_adcs, 1))
+    """Half-step thresholds of every ADC, int32[n_adcs, 2**trials], in `2**(-2 * frac_bits)` LSB."""
+    level = (_patterns(config) @ np.array(config.weights[::-1])).astype(np.float64)
+    return np.tile(_fixed_thresholds(config, level), (config.n_adcs, 1))
+
+
+def _patterns(config: Config) -> NDArray[np.int64]:
+    """Which trials each pattern keeps, int64[2**trials, trials], last trial first."""
+    kept: NDArray[np.int64] = np.arange(1 << config.trials)[:, None] >> np.arange(config.trials) & 1
+    return kept
 
 
 def _fixed_thresholds(config: Config, level: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Round CDAC levels in LSB to thresholds; half a step below the level, centred for a signed conversion."""
-    table = np.rint((level - 0.5 + config.code_min) * (1 << 2 * config.frac_bits)).astype(np.int32)
+    """Round CDAC levels in LSB to thresholds; half a step below the level, centred for a signed conversion.
+
+    In a redundant search a trial's threshold is in the middle of the codes that both of its answers can still reach.
+    """
+    under_trial = np.argmax(_patterns(config) > 0, axis=1)  # the last trial that is set
+    moved = np.array(centres(config.weights)[::-1])[under_trial]
+    exact = (level + moved - 0.5 + config.code_min) * (1 << 2 * config.frac_bits)
+    table: NDArray[np.int32] = np.rint(exact).astype(np.int32)
     table[..., 0] = NEVER
     return table
 
@@ -95,6 +113,7 @@ def ideal_die(config: Config, levels: NDArray[np.uint8]) -> Die:
         strength=levels.astype(np.int32) << config.frac_bits,
         drive=np.tile(codes, (macros, config.rows, 1)),
         threshold=np.tile(ideal_thresholds(config), (macros, 1, 1)),
+        weight=np.tile(np.array(config.weights, dtype=np.int32), (macros, 1)),
     )
 
 
@@ -103,8 +122,8 @@ def sample_die(config: Config, levels: NDArray[np.uint8], *, seed: int) -> Die:
 
     Every cell spreads by `cell_sigma` of the top level, cells at level 0 too, and none below 0.
 
-    Capacitor k of a binary CDAC is `2**k * (1 + sigma / sqrt(2**k) * N(0, 1))` units, for the unit capacitor's relative
-    deviation sigma; macro m draws from the generator `(seed, m)`, so it does not depend on how many macros there are.
+    A capacitor of w units is `w * (1 + sigma / sqrt(w) * N(0, 1))` units, for the unit capacitor's relative deviation
+    sigma; macro m draws from the generator `(seed, m)`, so it does not depend on how many macros there are.
 
     Args:
         config: gives the standard deviations.
@@ -137,13 +156,11 @@ def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Gene
 
 
 def _varied_thresholds(config: Config, rng: np.random.Generator) -> NDArray[np.int32]:
-    bits = np.arange(config.adc_bits)
-    units = np.exp2(bits)
-    error = rng.standard_normal((config.n_adcs, config.adc_bits)) * config.capacitor_sigma / np.sqrt(units)
+    units = np.array(config.weights[::-1], dtype=np.float64)
+    error = rng.standard_normal((config.n_adcs, config.trials)) * config.capacitor_sigma / np.sqrt(units)
     caps = units * (1.0 + error)
     total = caps.sum(axis=1, keepdims=True) + 1.0  # one dummy unit completes the array
-    on = (np.arange(1 << config.adc_bits)[:, None] >> bits) & 1
-    level = (caps @ on.T) / total * (1 << config.adc_bits)
+    level = (caps @ _patterns(config).T) / total * (sum(config.weights) + 1)
     offset = rng.standard_normal((config.n_adcs, 1)) * config.comparator_sigma
     return _fixed_thresholds(config, level + offset)
 
@@ -177,7 +194,8 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
     shapes = {
         "strength": (macros, config.rows, config.bit_lines),
         "drive": (macros, config.rows, 1 << config.dac_bits),
-        "threshold": (macros, config.n_adcs, 1 << config.adc_bits),
+        "threshold": (macros, config.n_adcs, 1 << config.trials),
+        "weight": (macros, config.trials),
     }
     for name, shape in shapes.items():
         table = tables.get(name, np.zeros(0))
@@ -186,6 +204,7 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
     limits = {
         "strength": 2 * ((1 << config.cell_bits) - 1) << config.frac_bits,
         "drive": ((1 << config.dac_bits) - 1) << config.frac_bits,
+        "weight": (1 << config.adc_bits) - 1,
     }
     for name, limit in limits.items():
         low, high = int(tables[name].min()), int(tables[name].max())
@@ -200,4 +219,5 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
         strength=tables["strength"],
         drive=tables["drive"],
         threshold=tables["threshold"],
+        weight=tables["weight"],
     )

@@ -67,7 +67,8 @@ class Engine:
         self.strength_unit = gcd(*np.unique(die.strength).tolist(), 0) or 1
         self.drive_unit = gcd(*np.unique(die.drive).tolist(), 0) or 1
         rising = np.diff(die.threshold[..., 1:].astype(np.int64), axis=2) >= 0
-        self.monotone = [bool(macro.all()) for macro in rising]
+        binary = [config.sar_weights == "binary" and tuple(w) == config.weights for w in die.weight.tolist()]
+        self.monotone = [bool(table.all() and searched) for table, searched in zip(rising, binary, strict=True)]
 
     def run_chain(
         self,
@@ -153,8 +154,8 @@ class Engine:
     def convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
         """ADC codes of column quantities, int64[vectors, columns].
 
-        The code of a monotone table counts the thresholds passed; where mismatch made it non-monotone the path decides,
-        and the search is golden's, bit by bit.
+        The code of a binary search in a monotone table counts the thresholds passed; else the path decides, and the
+        search is golden's, trial by trial.
         """
         config = self.config
         adcs = np.arange(rnd.col_base, rnd.col_base + rnd.col_count) % config.n_adcs
@@ -162,12 +163,13 @@ class Engine:
         if self.monotone[macro]:
             passed = torch.searchsorted(table[:, 1:].contiguous(), q.T.contiguous(), right=True).T
             return passed + config.code_min
-        base, flat = torch.arange(len(adcs)) << config.adc_bits, table.reshape(-1)
-        result = torch.zeros_like(q)
-        for bit in reversed(range(config.adc_bits)):
-            trial = result | 1 << bit
-            result = torch.where(q >= flat[base + trial], trial, result)
-        return result + config.code_min
+        base, flat = torch.arange(len(adcs)) << config.trials, table.reshape(-1)
+        kept, result = torch.zeros_like(q), torch.zeros_like(q)
+        for n, weight in enumerate(self.die.weight[macro].tolist()):
+            trial = kept | 1 << (config.trials - 1 - n)
+            keep = q >= flat[base + trial]
+            kept, result = torch.where(keep, trial, kept), torch.where(keep, result + weight, result)
+        return result.clamp(max=(1 << config.adc_bits) - 1) + config.code_min
 
     def _finish(self, chain: Chain, rnd: Round, acc: torch.Tensor) -> torch.Tensor:
         if rnd.end is End.RAW:

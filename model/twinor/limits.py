@@ -45,6 +45,7 @@ DIGITAL = {
     "slice_accumulation": ACCUMULATIONS,
     "bias_rows": (0, 64),
     "adc_bits": (2, 12),
+    "sar_weights": ("binary",),
     "wl_cycles": (1, 255),
     "settle_cycles": (1, 255),
     "in_lanes": (1, 64),
@@ -82,6 +83,8 @@ def allowed_text(allowed: tuple[Any, ...]) -> str:
         >>> allowed_text(DIGITAL["adc_bits"])
         'an integer 2 .. 12'
     """
+    if allowed == DIGITAL["sar_weights"]:
+        return "binary, or a list of integers, the weight of each trial from first to last"
     if isinstance(allowed[0], str):
         return "one of " + ", ".join(allowed)
     kind = "an integer" if isinstance(allowed[0], int) else "a number"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from twinor.errors import TwinorError
 from twinor.store import write_text
+from twinor.weights import Packed
 
 if TYPE_CHECKING:
     from twinor.config import Config
@@ -20,7 +21,10 @@ RTL = Path(__file__).resolve().parents[2] / "rtl"
 
 def header(config: Config) -> str:
     """The text of `macro_params.vh`, for use inside `#( ... )`."""
-    lines = [f"parameter integer {name:<15} = {value}" for name, value in config.parameters().items()]
+    lines = [
+        f"parameter {'' if isinstance(value, Packed) else 'integer':<7} {name:<15} = {value}"
+        for name, value in config.parameters().items()
+    ]
     return _banner(config) + ",\n".join(lines) + "\n"
 
 

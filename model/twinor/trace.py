@@ -46,7 +46,7 @@ class RoundTrace:
         rnd: the round.
         passes: its passes in order.
         word_lines: word-line codes, [V, P, rows].
-        trials: trial codes of every conversion, [V, P, C, adc_bits].
+        trials: kept trials and the one under trial, as bits, first trial in the top bit, [V, P, C, trials].
         codes: ADC codes, [V, P, C].
         partial_sums: accumulators after each pass, [V, P, C].
         outputs: what leaves the macro, [V, C]; [V, 0] if the round holds its accumulators.

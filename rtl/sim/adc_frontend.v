@@ -7,16 +7,16 @@
 //
 // Golden twin : model/twinor/golden/adc_frontend.py
 // Spec        : rtl/sim/adc_frontend.md
-// Memory      : +thresholds=FILE, $readmemh; word a * 2**ADC_BITS + trial, 64-bit two's complement.
+// Memory      : +thresholds=FILE, $readmemh; word a * 2**TRIALS + trial, 64-bit two's complement.
 
 `default_nettype none
 
 module adc_frontend #(
-  parameter integer COLS     = 1,
-  parameter integer N_ADCS   = 1,
-  parameter integer ADC_BITS = 2,
-  parameter integer Q_BITS   = 8,
-  parameter integer DAC_BITS = 1,
+  parameter integer COLS      = 1,
+  parameter integer N_ADCS    = 1,
+  parameter integer TRIALS    = 2,
+  parameter integer Q_BITS    = 8,
+  parameter integer DAC_BITS  = 1,
   parameter integer HOLD_BITS = 8   // Q_BITS, and what the weights of shared slices add
 ) (
   input  wire                       clk_i,
@@ -28,7 +28,7 @@ module adc_frontend #(
   input  wire                       sample_i,  // sample the held columns at the end of this cycle
   input  wire [6:0]                 step_shift_i,
   input  wire                       step_three_i,
-  input  wire [N_ADCS*ADC_BITS-1:0] trial_i,
+  input  wire [N_ADCS*TRIALS-1:0]   trial_i,
   output wire [N_ADCS-1:0]          cmp_o
 );
 
@@ -36,7 +36,7 @@ module adc_frontend #(
   reg        [COLS*HOLD_BITS-1:0]   hold_q;
   wire       [COLS*HOLD_BITS-1:0]   shared;
   reg        [N_ADCS*HOLD_BITS-1:0] sample_q;
-  reg signed [63:0]              threshold_mem [0:(N_ADCS<<ADC_BITS)-1];
+  reg signed [63:0]                 threshold_mem [0:(N_ADCS<<TRIALS)-1];
   reg        [8*1024-1:0]        file;
 
   initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
@@ -58,8 +58,8 @@ module adc_frontend #(
         (x_slice_i == 8'd0) ? wide : earlier + (wide << (x_slice_i * DAC_BITS));
     end
     for (a = 0; a < N_ADCS; a = a + 1) begin : g_adc
-      wire        [ADC_BITS-1:0] trial  = trial_i[a*ADC_BITS +: ADC_BITS];
-      wire signed [63:0]         level  = threshold_mem[(a << ADC_BITS) + trial];
+      wire        [TRIALS-1:0]   trial  = trial_i[a*TRIALS +: TRIALS];
+      wire signed [63:0]         level  = threshold_mem[(a << TRIALS) + trial];
       wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
       wire signed [HOLD_BITS-1:0] sample = sample_q[a*HOLD_BITS +: HOLD_BITS];
 

@@ -48,7 +48,7 @@ module macro_sim #(
   wire                              share, hold, sample, step_three;
   wire [15:0]                       mux;
   wire [6:0]                        step_shift;
-  wire [N_ADCS*ADC_BITS-1:0]        trial;
+  wire [N_ADCS*TRIALS-1:0]          trial;
   wire [N_ADCS-1:0]                 cmp;
   wire [BIT_LINES*CURRENT_BITS-1:0] current;
   wire [COLS*Q_BITS-1:0]            q;
@@ -120,11 +120,11 @@ module macro_sim #(
   );
 
   adc_frontend #(
-    .COLS    (COLS),
-    .N_ADCS  (N_ADCS),
-    .ADC_BITS(ADC_BITS),
-    .Q_BITS  (Q_BITS),
-    .DAC_BITS(DAC_BITS),
+    .COLS     (COLS),
+    .N_ADCS   (N_ADCS),
+    .TRIALS   (TRIALS),
+    .Q_BITS   (Q_BITS),
+    .DAC_BITS (DAC_BITS),
     .HOLD_BITS(HOLD_BITS)
   ) u_adc_frontend (
     .clk_i       (clk_i),

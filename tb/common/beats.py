@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from twinor.config import MULT_BITS
 from twinor.rounds import ROUND_STRIDE, STEP_WORD, TABLE_ADDR, End, pack
+from twinor.trim import trim_words
 
 from tb.common.values import pack as pack_words
 from tb.common.values import partly
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from twinor.config import Config
+    from twinor.die import Die
     from twinor.rounds import Chain, Round
 
     from tb.common.values import Bits
 
-__all__ = ["activation_beats", "chain_words", "residual_columns", "table_columns"]
+__all__ = ["activation_beats", "chain_words", "die_words", "residual_columns", "table_columns"]
 
 FLAGS, SHIFT = 0x7FFF, 0x1F0000
 """Bits of word 2 that count in every round, and in one whose outputs are requantized."""
@@ -37,6 +39,12 @@ def activation_beats(config: Config, x: Sequence[int]) -> Iterator[dict[str, Bit
     for n in range(0, len(x), lanes):
         some = x[n : n + lanes]
         yield {"data_i": partly(pack_words(some, bits), lanes * bits, (1 << len(some) * bits) - 1)}
+
+
+def die_words(config: Config, die: Die) -> Iterator[dict[str, Bits]]:
+    """Words of macro 0 of a die, in the order of `trim.trim_words`."""
+    for address, data in trim_words(config, die).tolist():
+        yield {"addr_i": address, "data_i": partly(data, 32, (1 << config.adc_bits) - 1)}
 
 
 def table_columns(chain: Chain) -> int:

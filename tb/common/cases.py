@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tb.common.configs import (
     EXACT,
     NOR40,
+    NOR40_REDUNDANT,
     OFFSET,
     RAGGED,
     RAGGED_OFFSET,
+    REDUNDANT,
     SHARED,
     SHARED_OFFSET,
     SLICED,
@@ -34,6 +36,7 @@ __all__ = ["CASES", "Case", "cases", "run_case"]
 
 SMALL = (TINY, OFFSET, TWOS, SLICED, RAGGED)
 PRESETS = (TINY, NOR40, EXACT)
+CONVERTERS = ("ideal", "varied", "unordered", "extreme")
 LARGE_X = "elaborated|an_unknown"
 """Resets of `tb_cim_macro_x` run on small macros: the states of the large ones are the same, only more of each."""
 
@@ -76,7 +79,7 @@ def _all(bench: str, configs: Iterable[Config], *dies: str, tests: str | None = 
 
 CASES = [
     *_all("wl_dac", (*PRESETS, OFFSET, RAGGED, RAGGED_OFFSET, SHARED_OFFSET)),
-    *_all("sar_adc", (*PRESETS, SLICED)),
+    *_all("sar_adc", (*PRESETS, SLICED, REDUNDANT, NOR40_REDUNDANT)),
     *_all("residual", (*PRESETS, RAGGED, SHARED_OFFSET)),
     *_all("shift_add", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET)),
     *_all("requantize", (TINY, NOR40, RAGGED)),
@@ -85,12 +88,14 @@ CASES = [
     *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),
-    *_all("adc_frontend", (*PRESETS, RAGGED, SHARED, SHARED_OFFSET), "ideal", "varied", "unordered", "extreme"),
+    *_all("adc_frontend", (*PRESETS, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET), *CONVERTERS),
     *_all("cim_macro", (TINY,), "ideal", "varied", "wild"),
     *_all("cim_macro", (NOR40,), "varied", "wild"),
     *_all("cim_macro", (EXACT,), "ideal", "varied"),
-    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, SHARED, SHARED_OFFSET), "wild"),
-    *_all("cim_macro_words", (TINY, RAGGED, OFFSET), "wild"),
+    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET), "wild"),
+    *_all("cim_axi", (TINY, RAGGED, NOR40), "wild"),
+    *_all("cim_axi_regs", (TINY, NOR40), "wild"),
+    *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT), "wild"),
     *_all("cim_macro_x", SMALL, "wild"),
     *_all("cim_macro_x", (NOR40, EXACT), "wild", tests=LARGE_X),
 ]

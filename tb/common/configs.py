@@ -8,9 +8,11 @@ from twinor.config import Config, load, replace
 __all__ = [
     "EXACT",
     "NOR40",
+    "NOR40_REDUNDANT",
     "OFFSET",
     "RAGGED",
     "RAGGED_OFFSET",
+    "REDUNDANT",
     "SHARED",
     "SHARED_OFFSET",
     "SLICED",
@@ -36,6 +38,12 @@ TWOS = replace(TINY, name="tiny_twos", weight_encoding="twos_complement", cell_b
 
 SLICED = replace(TINY, name="tiny_sliced", weight_bits=5, adc_bits=3, settle_cycles=7)
 """Differential pairs with two weight slices, a step of 3; settling takes longer than converting."""
+
+REDUNDANT = replace(TINY, name="tiny_redundant", adc_bits=3, sar_weights=(3, 2, 2, 1))
+"""A redundant search of four trials for three bits; weights of 3, 2, 2 and 1."""
+
+NOR40_REDUNDANT = replace(NOR40, name="nor40_redundant", sar_weights=(128, 64, 32, 16, 8, 8, 4, 2, 1))
+"""The default macro with one trial more: 8 codes of redundancy in the first four trials."""
 
 RAGGED = replace(
     TINY,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from twinor.die import NEVER, Die, ideal_die, sample_die
+from twinor.die import NEVER, Die, ideal_die, ideal_thresholds, sample_die
 from twinor.golden import flash_array
 
 if TYPE_CHECKING:
@@ -74,14 +74,17 @@ def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
     one, top = 1 << config.frac_bits, (1 << config.cell_bits) - 1
     drive = rng.integers(0, ((1 << config.dac_bits) - 1) * one, (macros, config.rows, 1 << config.dac_bits))
     drive[..., 0] = 0
-    levels = np.arange(1 << config.adc_bits) + config.code_min
-    threshold = levels + rng.normal(0, 3, (macros, config.n_adcs, 1 << config.adc_bits))
+    threshold = ideal_thresholds(config) / (one * one) + rng.normal(0, 3, (macros, config.n_adcs, 1 << config.trials))
     threshold = np.rint(threshold * one * one)
     threshold[..., 0] = NEVER
+    weight = np.tile(np.array(config.weights, dtype=np.int32), (macros, 1))
+    if config.sar_weights != "binary":  # as a calibration may load them
+        weight = rng.integers(1, 1 << config.adc_bits, weight.shape, dtype=np.int32)
     return Die(
         config_digest=config.digest(),
         seed=None,
         strength=rng.integers(0, 2 * top * one, (macros, config.rows, config.bit_lines), dtype=np.int32),
         drive=drive.astype(np.int32),
         threshold=threshold.astype(np.int32),
+        weight=weight,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cocotb.handle import ArrayObject, HierarchyArrayObject, HierarchyObject
 from twinor.cosim import files
 from twinor.rounds import TABLE_ADDR
+from twinor.trim import WEIGHT_ADDR
 
 from tb.common.bench import Agent
 from tb.common.values import to_int, unknown
@@ -71,7 +72,7 @@ class States(Agent):
         names += [
             "sample waits",
             "sampling",
-            *(f"trial {b} of position {m}" for m in positions for b in range(cfg.adc_bits)),
+            *(f"trial {b} of position {m}" for m in positions for b in range(cfg.trials)),
         ]
         names += ["codes wait", "codes move", "partial sums due", "residuals due"]
         counted = ("partial sums in", "residuals in", "sums to leave")
@@ -87,9 +88,9 @@ class States(Agent):
         names = {"armed"} if to_int(ctrl.armed_q) else set()
         if to_int(dut.round_valid_i) and to_int(dut.round_ready_o):
             address = to_int(dut.round_addr_i)
-            names.add(
-                ("mult moves", "add moves")[address % 2] if address >= TABLE_ADDR else f"word {address % 32} moves"
-            )
+            if address < WEIGHT_ADDR:
+                table = ("mult moves", "add moves")[address % 2]
+                names.add(table if address >= TABLE_ADDR else f"word {address % 32} moves")
         names.add(f"{to_int(dac.fill_q) // self.cfg.in_lanes} beats in")
         return names | ({"a vector waits"} if to_int(dac.loaded_q) else set())
 
@@ -143,7 +144,7 @@ class Memories:
 
     def leave(self, chain: Chain) -> None:
         """X in cells at code 0 or of rows no round drives, in thresholds of trial 0 or of ADCs no column uses."""
-        codes, trials = 1 << self.cfg.dac_bits, 1 << self.cfg.adc_bits
+        codes, trials = 1 << self.cfg.dac_bits, 1 << self.cfg.trials
         rows = {row for rnd in chain.rounds for row in range(rnd.row_base, rnd.row_base + rnd.driven_rows)}
         adcs = max(rnd.col_count for rnd in chain.rounds)
         for n, (word, value) in enumerate(self.cells):

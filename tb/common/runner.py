@@ -111,7 +111,8 @@ def run_bench(
 def _plusargs(config: Config, die: Die | None, workdir: Path, seed: str, simulator: str) -> list[str]:
     """The die's files; in Verilator registers and memories hold anything when power comes."""
     files = write_memories(config, die, workdir) if die else []
-    return files + ["+verilator+rand+reset+2", f"+verilator+seed+{int(seed) + 1}"] * (simulator == "verilator")
+    start = ["+verilator+rand+reset+2", f"+verilator+seed+{int(seed) % (2**31 - 1) + 1}"]
+    return files + start * (simulator == "verilator")
 
 
 def _preset(config: Config, workdir: Path) -> Path:

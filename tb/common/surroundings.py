@@ -183,7 +183,7 @@ class Surroundings(bench.Agent):
             assert self.to_sample and not done, f"sample at {bench.now()} with nothing held"
             assert not self.trial, f"sample at {bench.now()} during trials"
             self.expected.checks["samples"].got((self.read("mux_o"), step), time=bench.now())
-            self.trial, self.step, self.to_sample = self.cfg.adc_bits, step, self.to_sample - 1
+            self.trial, self.step, self.to_sample = self.cfg.trials, step, self.to_sample - 1
 
     def _see_settled(self, *, hold: bool, share: bool) -> None:
         """A pass is shared as soon as it has settled, or held when the columns are free, never both."""

@@ -17,7 +17,7 @@ from twinor.errors import TwinorError
 from twinor.paste import near
 from twinor.store import write_text
 
-from tb.common.sources import RTL
+from tb.common.sources import RTL, synthesizable
 from tb.coverage.exclusions import FILE, read_exclusions
 from tb.coverage.points import read_counts
 from tb.coverage.report import measured, table
@@ -35,7 +35,7 @@ DEMAND = 98.0
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    blocks = [Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()]
+    blocks = synthesizable()
     parser = argparse.ArgumentParser(prog="python -m tb.coverage", description=__doc__)
     parser.add_argument("--block", nargs="+", choices=blocks, help="of these alone, by their own benches alone")
     parser.add_argument("--config", nargs="+", help="names of configurations (default: all)")

@@ -21,7 +21,7 @@ module formal_macro_ctrl #(
   parameter integer X_SLICES        = 1,
   parameter integer W_SLICES        = 1,
   parameter integer WEIGHT_ENCODING = 0,
-  parameter integer ADC_BITS        = 2,
+  parameter integer TRIALS        = 2,
   parameter integer WL_CYCLES       = 1,
   parameter integer SETTLE_CYCLES   = 1,
   parameter integer MAX_ROUNDS      = 1,
@@ -59,7 +59,7 @@ module formal_macro_ctrl #(
   wire [4:0]             shift;
   wire [ACC_BITS-1:0]    lo, hi;
 
-  // The environment: vectors that are loaded, and an ADC bank that is done after ADC_BITS trials //
+  // The environment: vectors that are loaded, and an ADC bank that is done after TRIALS trials //
 
   reg       loading_q, loaded_q;
   reg [3:0] trials_q;  // trials left
@@ -77,7 +77,7 @@ module formal_macro_ctrl #(
         loaded_q  <= beat_last_i;
       end
       if (swap) loaded_q <= 1'b0;
-      trials_q <= sample ? ADC_BITS[3:0] : (trials_q == 4'd0) ? 4'd0 : trials_q - 4'd1;
+      trials_q <= sample ? TRIALS[3:0] : (trials_q == 4'd0) ? 4'd0 : trials_q - 4'd1;
     end
   end
 
@@ -249,7 +249,7 @@ module formal_macro_ctrl #(
 
   localparam integer GROUPS        = (ROWS + ACTIVE_ROWS - 1) / ACTIVE_ROWS;
   localparam integer SETTLE        = WL_CYCLES + SETTLE_CYCLES;
-  localparam integer PHASE_CYCLES  = ADC_BITS + 1 + TAKE_CYCLES;
+  localparam integer PHASE_CYCLES  = TRIALS + 1 + TAKE_CYCLES;
   localparam integer PASS_CYCLES   = SETTLE + PHASES * PHASE_CYCLES;
   localparam integer PASSES        = GROUPS * 2 * X_SLICES * W_SLICES;
   localparam integer ROUND_CYCLES  = LOAD_CYCLES + PASSES * PASS_CYCLES + 1;
@@ -318,7 +318,7 @@ module formal_macro_ctrl #(
   end
 
   wire [15:0] code_rest    = code_valid_o ? TAKE_CYCLES - code_age_q : 16'd0;
-  wire [15:0] phase_rest   = waiting ? ADC_BITS + 1 : trials_q;
+  wire [15:0] phase_rest   = waiting ? TRIALS + 1 : trials_q;
   wire [15:0] phases_after = PHASES - 1 - phase;
   wire [15:0] convert_rest = convert_busy ? phases_after * PHASE_CYCLES + phase_rest + TAKE_CYCLES : 16'd0;
   wire [15:0] group_pass   = (SLICE_ACCUMULATION == 1) ? w * X_SLICES + x : x * W_SLICES + w;
@@ -362,8 +362,8 @@ module formal_macro_ctrl #(
                   && (!code_valid_o || \dut.code_q <= end_round);
   // A conversion waits for its sample cycle or is in its trials, never both and never neither.
   wire p_convert = convert_busy ? waiting == (trials_q == 0) : !waiting && trials_q == 0;
-  // No conversion takes more than ADC_BITS trials.
-  wire p_trials = trials_q <= ADC_BITS;
+  // No conversion takes more than TRIALS trials.
+  wire p_trials = trials_q <= TRIALS;
   // Codes are taken before the trials of the next conversion, so none is ever overwritten.
   wire p_codes = !code_valid_o || trials_q == 0;
   // The phase that converts exists, and its first column is one of the round's.

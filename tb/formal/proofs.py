@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from twinor.config import Config, replace
 
-from tb.common.configs import OFFSET, RAGGED, SHARED, SHARED_OFFSET, SLICED, TINY, TWOS
+from tb.common.configs import OFFSET, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET, SLICED, TINY, TWOS
 from tb.formal.engine import FOLDER
 
 __all__ = ["MICRO", "PROOFS", "Proof"]
@@ -49,7 +49,7 @@ class Proof:
     def parameters(self, config: Config) -> dict[str, int]:
         """Parameters that the property module declares; bounds of its environment keep their defaults."""
         text = (FOLDER / self.file).read_text(encoding="utf-8")
-        names = re.findall(r"^  parameter integer (\w+)", text, flags=re.MULTILINE)
+        names = re.findall(r"^  parameter (?:integer)? *(\w+)", text, flags=re.MULTILINE)
         known = config.parameters() | {
             "CODE_LOW": -config.code_min,
             "CODE_MAX": config.code_max,
@@ -74,8 +74,8 @@ PROOFS = (
     Proof(
         "sar_adc",
         ("sar_adc.v",),
-        (*ENCODINGS, TWO_BITS, *WIDE),
-        show=("rst_ni", "start_i", "left_q", "seq", "found", "taken", "path_q", "count"),
+        (*ENCODINGS, TWO_BITS, *WIDE, REDUNDANT),
+        show=("rst_ni", "start_i", "left_q", "seq", "found", "taken", "taken_result", "path_q", "count", "written_q"),
     ),
     Proof(
         "shift_add",

@@ -7,27 +7,27 @@ import os
 import resource
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tb.common.configs import RAGGED, RAGGED_OFFSET, SHARED, SLICED, TINY, TWOS
 from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
-from tb.common.sources import RTL, needs_die, top_of
+from tb.common.sources import RTL, needs_die, synthesizable, top_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from twinor.config import Config
 
 __all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
 
 BLOCKS = (
-    *(Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()),
+    *synthesizable(),
     *(path.stem for path in sorted((RTL / "sim").glob("*.v")) if path.stem != top_of("cim_macro")),
 )
-"""The synthesizable blocks of rtl.f, then the behavioural half without what only wires it up."""
+"""The synthesizable blocks, then the behavioural half without what only wires it up."""
 
 CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY)
 """All three encodings, sizes that divide nothing, several weight slices, shared input slices; the sharpest first."""
@@ -63,6 +63,8 @@ def steps_of(block: str) -> list[Step]:
         >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][5:7]
         [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
     """
+    if block == "cim_axi":  # no other bench has it inside
+        return [Step(block, RAGGED), Step(block, RAGGED, module="tb.tb_cim_axi_regs"), Step(block, TINY)]
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
     return steps + [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
 

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tb.common.sources import declared_parameters, expected_parameters, sources_of
+from tb.common.sources import TOPS, declared_parameters, expected_parameters, file_of, inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,15 +77,15 @@ def cut(block: str, mutated: str, config: Config, rtl: Path, folder: Path) -> tu
         NotProven: Yosys refuses one of them.
     """
     values = expected_parameters(config, declared_parameters(block, rtl))
-    path = rtl / "cim_macro.v" if block == "cim_macro" else sources_of(block, rtl)[0]
+    path = file_of(block, rtl)
     for name, text in (("gold", path.read_text(encoding="utf-8")), ("gate", mutated)):
         (folder / f"{name}.v").write_text(_plain(text, block, name), encoding="utf-8")
-    children = [p for p in sources_of(block, rtl) if p != path and p.parent == rtl]
     setting = " ".join(
         f"-set {name} {value}" for name, value in values.items() if name in _parameters(block, path, rtl)
     )
     script = [
-        f"read_verilog -I{rtl} {' '.join(map(str, children))} gold.v gate.v",
+        *(f"read_verilog {'-sv' * (path.suffix == '.sv')} -I{rtl} {path}" for path in inside(block, rtl)),
+        f"read_verilog -I{rtl} gold.v gate.v",
         f"chparam {setting} gold gate",
         "hierarchy",
         "proc -noopt",
@@ -104,8 +104,8 @@ def cut(block: str, mutated: str, config: Config, rtl: Path, folder: Path) -> tu
 
 
 def _parameters(block: str, path: Path, rtl: Path) -> list[str]:
-    """Parameters of the file itself: the bench's top module of `cim_macro` is another one."""
-    if block != "cim_macro":
+    """Parameters of the file itself: the bench's top module of a whole macro is another one."""
+    if block not in TOPS:
         return declared_parameters(block, rtl)
     text = (rtl / "macro_params.vh").read_text(encoding="utf-8")
     return re.findall(r"^\s*parameter\s+integer\s+(\w+)", text, flags=re.MULTILINE)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tb.common.sources import listed
 from tb.mutation.benches import Kill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from twinor.config import Config
 
@@ -25,10 +26,10 @@ def run_lint(configs: Sequence[Config], rtl: Path) -> Kill | None:
     """
     if shutil.which("verilator") is None:
         return None
-    files = [str(rtl / Path(line).name) for line in (rtl / "rtl.f").read_text(encoding="utf-8").split()]
+    files = [str(path) for path in listed(rtl)]
     for config in configs:
         values = [f"-G{name}={value}" for name, value in config.parameters().items()]
-        command = ["verilator", "--lint-only", "-Wall", f"-I{rtl}", "--top-module", "cim_macro", *values, *files]
+        command = ["verilator", "--lint-only", "-Wall", f"-I{rtl}", "--top-module", "cim_axi", *values, *files]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.stdout or done.stderr:
             message = (done.stderr or done.stdout).splitlines()[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING
 
-from tb.common.sources import sources_of
+from tb.common.sources import file_of
 from tb.mutation.changes import changes
 from tb.mutation.syntax import parse
 
@@ -98,7 +98,7 @@ def mutants(block: str, rtl: Path, *, seed: int) -> Iterator[Mutant]:
         >>> first.kind, second.kind
         ('operator', 'constant')
     """
-    path = sources_of(block, rtl)[0] if block != "cim_macro" else rtl / "cim_macro.v"
+    path = file_of(block, rtl)
     text = path.read_text(encoding="utf-8")
     queues = []
     for kind, found in changes(parse(text)).items():

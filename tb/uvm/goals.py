@@ -91,7 +91,7 @@ def ramp_levels(config: Config) -> NDArray[np.uint8]:
 
 def reset_states(config: Config) -> tuple[str, ...]:
     """States in which a reset must have struck; several hold at once, one in each stage."""
-    trials = tuple(f"trial {b}" for b in range(config.adc_bits))
+    trials = tuple(f"trial {b}" for b in range(config.trials))
     before = ("disarmed", "words half written", "armed and idle", "vector half loaded", "vector loaded")
     settle = ("settling", "settled, converters busy", "hold")
     after = ("sample", "codes wait", "partial sums half in", "residuals half in", "lanes leave", "output waits")

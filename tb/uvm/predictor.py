@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from twinor import trim
 from twinor.golden import cim_macro
 from twinor.rounds import TABLE_ADDR, Start, unpack
 
@@ -73,14 +74,14 @@ class Predictor:
         self.reset()
 
     def reset(self) -> None:
-        """The round memory is cleared and every stream begins anew; the column table keeps its words."""
-        self._memory = {a: d for a, d in self._memory.items() if a >= TABLE_ADDR}
+        """Rounds and SAR weights are cleared and every stream begins anew; the column table keeps its words."""
+        self._memory = {a: d for a, d in self._memory.items() if TABLE_ADDR <= a < trim.WEIGHT_ADDR}
         self.words_taken = False
         self._chain: Chain | None = None
         self._again = False
         self._vector: list[NDArray[np.int64]] = []
         self._round: list[int] = []
-        self._complete: deque[tuple[Chain, bool, list[NDArray[np.int64]]]] = deque()
+        self._complete: deque[tuple[Chain, Die, bool, list[NDArray[np.int64]]]] = deque()
         self._psums: deque[int] = deque()
         self._residuals: deque[int] = deque()
 
@@ -102,7 +103,8 @@ class Predictor:
             self._vector.append((x ^ half) - half if rnd.signed else x)
             self._round = []
         if len(self._vector) == len(self._chain.rounds):
-            self._complete.append((self._chain, self._again, self._vector))
+            trimmed = trim.trimmed(self.config, self.die, self._memory)
+            self._complete.append((self._chain, trimmed, self._again, self._vector))
             self._vector, self._again = [], True
         return self._predict()
 
@@ -126,7 +128,7 @@ class Predictor:
         """Vectors whose beats, partial sums and residual codes are all there, in order."""
         done: list[Predicted] = []
         while self._complete:
-            chain, again, inputs = self._complete[0]
+            chain, die, again, inputs = self._complete[0]
             wanted = sum(rnd.col_count for rnd in chain.rounds if rnd.start is Start.PSUM)
             added = sum(rnd.col_count for rnd in chain.rounds if rnd.residual)
             if len(self._psums) < wanted or len(self._residuals) < added:
@@ -135,6 +137,6 @@ class Predictor:
             psums = np.array([[self._psums.popleft() for _ in range(wanted)]], dtype=np.int64)
             codes = np.array([[self._residuals.popleft() for _ in range(added)]], dtype=np.int64)
             streams = inputs, psums if wanted else None, codes if added else None
-            traces = cim_macro.run_chain(self.config, self.die, chain, *streams)
+            traces = cim_macro.run_chain(self.config, die, chain, *streams)
             done.append(Predicted(chain=chain, again=again, inputs=inputs, psums=psums, residuals=codes, traces=traces))
         return done

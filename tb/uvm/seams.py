@@ -48,7 +48,7 @@ class SeamMonitor(uvm_monitor):
         if to_int(self.dut.sample):
             self.trials = []
         if to_int(self.inside.u_sar_adc.seq_q):
-            self.trials.append(unpack(to_int(self.dut.trial), cfg.adc_bits, cfg.n_adcs))
+            self.trials.append(unpack(to_int(self.dut.trial), cfg.trials, cfg.n_adcs))
 
     def _conversion(self, cycle: int) -> Conversion:
         cfg, lanes = self.config, to_int(self.inside.lanes)

@@ -115,7 +115,7 @@ def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
     """Write what the harness reads; returns its plusargs."""
     config, macro_index = job.config, job.chain.macro
     texts: dict[Path, Callable[[], str]] = {
-        folder / "words.hex": lambda: files.words_hex(config, job.chain),
+        folder / "words.hex": lambda: files.words_hex(config, job.die, job.chain),
         folder / "beats.hex": lambda: files.beats_hex(config, job.inputs),
         folder / "psums.hex": lambda: files.psums_hex(config, job.psums),
         folder / "residuals.hex": lambda: files.residuals_hex(config, job.residuals),
@@ -154,7 +154,7 @@ def compare(job: Job, golden: Sequence[RoundTrace], rtl: Simulated) -> None:
     found = first_divergence(golden, rtl.traces) or _counters(job, golden, rtl.clips)
     if found is None:
         return
-    words = len(files.words_hex(job.config, job.chain).splitlines())
+    words = len(files.words_hex(job.config, job.die, job.chain).splitlines())
     cycle = vars(found).pop("cycle")
     time = RESET_NS + PERIOD * (words + cycle) + PERIOD // 2 if cycle >= 0 else None
     raise Divergence(**(vars(found) | {"sim_time": time, "stall": rtl.stall}))

@@ -10,6 +10,7 @@ import numpy as np
 from twinor.golden import macro_ctrl
 from twinor.rounds import End, converts, pack, passes
 from twinor.trace import MISSING, UNKNOWN, RoundTrace
+from twinor.trim import trim_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,13 +66,14 @@ def cells_hex(config: Config, die: Die, macro: int) -> str:
 
 
 def thresholds_hex(die: Die, macro: int) -> str:
-    """Threshold tables of one macro for `+thresholds`: line `adc * 2**adc_bits + trial`."""
+    """Threshold tables of one macro for `+thresholds`: line `adc * 2**trials + trial`."""
     return _lanes_hex(die.threshold[macro].reshape(-1, 1), 64)
 
 
-def words_hex(config: Config, chain: Chain) -> str:
-    """Round words for `+words`: address and data a line."""
-    return "".join(f"{addr:04x} {data:08x}\n" for addr, data in pack(config, chain).tolist())
+def words_hex(config: Config, die: Die, chain: Chain) -> str:
+    """Words for `+words`, address and data a line: those of the die, then those of the chain."""
+    words = [*trim_words(config, die, macro=chain.macro).tolist(), *pack(config, chain).tolist()]
+    return "".join(f"{addr:04x} {data:08x}\n" for addr, data in words)
 
 
 def beats_hex(config: Config, inputs: Sequence[NDArray[np.integer]]) -> str:
@@ -134,7 +136,7 @@ def _lanes(data: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.int64]:
 def read_traces(config: Config, chain: Chain, prefix: Path, *, vectors: int) -> list[RoundTrace]:
     """The Verilog's trace of a chain from the three logs of a run; events that never came are `MISSING`."""
     rows = -(-config.rows * config.dac_bits // 8)
-    trials = -(-config.n_adcs * config.adc_bits**2 // 8)
+    trials = -(-config.n_adcs * config.trials**2 // 8)
     codes = -(-config.n_adcs * config.code_bits // 8)
     sums = -(-config.n_adcs * config.acc_bits // 8)
     out_bytes = -(-config.acc_bits // 8)
@@ -169,9 +171,9 @@ def _cycles(log: _Log) -> NDArray[np.int64]:
 
 
 def _trials(config: Config, log: _Log, first: int, last: int) -> NDArray[np.int64]:
-    """int64[lines, n_adcs, adc_bits], first trial first: the log holds the first trial in the high bits."""
-    flat = log.fields(first, last, config.adc_bits, config.n_adcs * config.adc_bits, signed=False)
-    return flat.reshape(-1, config.adc_bits, config.n_adcs)[:, ::-1].transpose(0, 2, 1)
+    """int64[lines, n_adcs, trials], first trial first: the log holds the first trial in the high bits."""
+    flat = log.fields(first, last, config.trials, config.n_adcs * config.trials, signed=False)
+    return flat.reshape(-1, config.trials, config.n_adcs)[:, ::-1].transpose(0, 2, 1)
 
 
 class _Events:

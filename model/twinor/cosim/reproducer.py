@@ -162,9 +162,7 @@ def load_job(folder: Path) -> tuple[Job, Path]:
             config_digest=config.digest(),
             levels_digest=header["levels"],
             seed=header["seed"],
-            strength=arrays["strength"],
-            drive=arrays["drive"],
-            threshold=arrays["threshold"],
+            **{name: arrays[name] for name in TABLES},
         )
         chain: Chain = unpack(config, arrays["words"])
         inputs = [arrays[f"input{k}"] for k in range(header["rounds"])]

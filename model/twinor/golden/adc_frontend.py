@@ -60,8 +60,8 @@ def compare(
 
     Args:
         q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
-        thresholds: int32[columns, 2**adc_bits], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
-        trial: int64[..., columns], the codes under trial.
+        thresholds: int32[columns, 2**trials], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
+        trial: int64[..., columns], kept trials and the one under trial, as bits.
         step: array units per LSB.
 
     Returns:

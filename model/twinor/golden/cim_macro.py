@@ -152,7 +152,7 @@ def _run_passes(
             seams.append((wl, *empty))
             continue
         step = rnd.steps[p.x_slice][p.w_slice]
-        code, trial = sar_adc.convert(config, held, thresholds, step=step)
+        code, trial = sar_adc.convert(config, held, thresholds, step=step, weights=die.weight[macro])
         clipped += sar_adc.clipped(config, held, step=step)
         clips = clip_count.count(config, code, before=clips)
         acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
@@ -162,7 +162,7 @@ def _run_passes(
 
 def _no_conversion(config: Config, acc: NDArray[np.int64]) -> tuple[NDArray[np.integer], ...]:
     """Trials, codes and partial sums of a pass that is only shared."""
-    trials = np.zeros((*acc.shape, config.adc_bits), dtype=np.uint16)
+    trials = np.zeros((*acc.shape, config.trials), dtype=np.uint16)
     return trials, np.zeros(acc.shape, dtype=np.int16), np.zeros_like(acc)
 
 

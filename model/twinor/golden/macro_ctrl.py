@@ -4,7 +4,7 @@
 Stages overlap, so each event waits for the latest of its causes (cycles counted from the first input beat):
 
     hold    = max(word lines driven + wl_cycles + settle_cycles, converters free)    what is only shared never waits
-    sample  = max(cycle after hold or after the last trial, previous codes taken);  last trial = sample + adc_bits
+    sample  = max(cycle after hold or after the last trial, previous codes taken);  last trial = sample + trials
     taken   = first cycle after the last trial in which partial sums and residuals are in and the output lanes are empty
 
 The stated cycles hold for a source that never waits and a sink that always takes.
@@ -49,7 +49,7 @@ def phases(config: Config, rnd: Round) -> int:
 def floor_cycles(config: Config, chain: Chain) -> int:
     """Cycles of one vector that no sequencer can beat: ADCs and array never wait for anything else, or a stream limits.
 
-    `groups * x_slices * w_slices * max(wl_cycles + settle_cycles, phases * (adc_bits + 1))` summed over the rounds,
+    `groups * x_slices * w_slices * max(wl_cycles + settle_cycles, phases * (trials + 1))` summed over the rounds,
     twice for signed inputs; `phases` is `cols_per_adc` for a full tile and less for a narrow one. One conversion for
     all input slices waits for all of them: `groups * w_slices * max(x_slices * (wl_cycles + settle_cycles), ...)`.
     A vector needs its beats of activations, of partial sums and of outputs too, one a cycle.
@@ -141,7 +141,7 @@ class _Stages:
         ready = self.held + 1
         for phase in range(phases(self.config, rnd)):
             lanes = min(self.config.n_adcs, rnd.col_count - phase * self.config.n_adcs)
-            done = max(ready, self.taken) + self.config.adc_bits
+            done = max(ready, self.taken) + self.config.trials
             self.taken = done + 1
             if first and rnd.start is Start.PSUM:
                 self.taken = max(self.taken, max(ready, self.psum_taken + 1) + lanes)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SAR ADC: a search from the top bit down against a threshold table.
+"""SAR ADC: a search from the first trial down against a threshold table.
 
-    trial = result | 1 << b;  keep the bit when  q >= threshold[trial] * step        b = adc_bits - 1 .. 0
-    code  = result - 2**(adc_bits - 1) for a signed conversion, else result
+    trial  = kept | 1 << b;  kept = trial when  q >= threshold[trial] * step         b = trials - 1 .. 0
+    result = min(sum of the weights of the kept trials, 2**adc_bits - 1)
+    code   = result - 2**(adc_bits - 1) for a signed conversion, else result
 
-For a monotone table this is `#{c : q >= threshold[c] * step}`; with mismatch it is the path that counts.
+For binary weights and a monotone table this is `#{c : q >= threshold[c] * step}`; else it is the path that counts.
 Verilog twin: rtl/sar_adc.v; the comparator is golden/adc_frontend.py
 """
 
@@ -25,18 +26,24 @@ __all__ = ["clipped", "convert"]
 
 
 def convert(
-    config: Config, q: NDArray[np.int64], thresholds: NDArray[np.int32], *, step: int
+    config: Config,
+    q: NDArray[np.int64],
+    thresholds: NDArray[np.int32],
+    *,
+    step: int,
+    weights: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
     """Convert column quantities.
 
     Args:
-        config: gives `adc_bits` and the sign.
+        config: gives `adc_bits`, trials and the sign.
         q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
-        thresholds: int32[columns, 2**adc_bits], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
+        thresholds: int32[columns, 2**trials], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
         step: array units per LSB.
+        weights: int32[trials], first trial first; the configuration's if None.
 
     Returns:
-        codes int16[..., columns] and trials uint16[..., columns, adc_bits], first trial first.
+        codes int16[..., columns] and trials uint16[..., columns, trials], first trial first.
 
     Example:
         >>> from twinor.config import load
@@ -46,12 +53,14 @@ def convert(
         >>> codes.tolist(), trials.tolist()
         ([2], [[8, 12, 10, 11]])
     """
-    result = np.zeros(q.shape, dtype=np.int64)
-    trials = np.empty((*q.shape, config.adc_bits), dtype=np.uint16)
-    for n, bit in enumerate(reversed(range(config.adc_bits))):
-        trial = result | 1 << bit
+    kept, result = np.zeros(q.shape, dtype=np.int64), np.zeros(q.shape, dtype=np.int64)
+    trials = np.empty((*q.shape, config.trials), dtype=np.uint16)
+    for n, weight in enumerate(config.weights if weights is None else weights.tolist()):
+        trial = kept | 1 << (config.trials - 1 - n)
         trials[..., n] = trial
-        result = np.where(compare(q, thresholds, trial, step=step), trial, result)
+        keep = compare(q, thresholds, trial, step=step)
+        kept, result = np.where(keep, trial, kept), np.where(keep, result + weight, result)
+    result = np.minimum(result, (1 << config.adc_bits) - 1)
     return (result + config.code_min).astype(np.int16), trials
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.die import ideal_thresholds
+from twinor.golden import sar_adc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ __all__ = ["Converter", "converter"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converter:
-    """Thresholds in LSB; trial 0 is never made and left out, so N is `2**adc_bits - 1`."""
+    """Thresholds in LSB, of each code but the lowest, so N is `2**adc_bits - 1`."""
 
     codes: NDArray[np.int64]
     """int64[N]: the code that a column quantity reaches at its threshold."""
@@ -58,8 +58,16 @@ def converter(config: Config, die: Die, *, macro: int = 0) -> Converter:
         ([-7, -6], [-7.5, -6.5], 0.0)
     """
     lsb = 1 << 2 * config.frac_bits
-    return Converter(
-        codes=np.arange(1, 1 << config.adc_bits) + config.code_min,
-        ideal=ideal_thresholds(config)[0, 1:] / lsb,
-        actual=die.threshold[macro, :, 1:] / lsb,
-    )
+    codes = np.arange(1, 1 << config.adc_bits) + config.code_min
+    actual = die.threshold[macro, :, 1:] / lsb if config.sar_weights == "binary" else _edges(config, die, macro) / lsb
+    return Converter(codes=codes, ideal=codes.astype(np.float64) - 0.5, actual=actual)
+
+
+def _edges(config: Config, die: Die, macro: int) -> NDArray[np.int64]:
+    """Where a redundant search first reaches each code, int64[n_adcs, N]: its thresholds are not those of codes."""
+    table = die.threshold[macro]
+    q = np.sort(table[:, 1:].T.astype(np.int64), axis=0)  # a code changes at a threshold and nowhere else
+    reached = np.maximum.accumulate(sar_adc.convert(config, q, table, step=1, weights=die.weight[macro])[0], axis=0)
+    wanted = np.arange(config.code_min + 1, config.code_max + 1)
+    at = [np.searchsorted(reached[:, adc], wanted).clip(max=len(q) - 1) for adc in range(config.n_adcs)]
+    return np.stack([q[at[adc], adc] for adc in range(config.n_adcs)])

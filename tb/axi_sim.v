@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The macro on its buses for simulation: cim_axi and the behavioural analog half, wired as in rtl/sim/macro_sim.v.
+
+`default_nettype none
+
+module axi_sim #(
+`include "macro_params.vh"
+) (
+  input  wire                                 clk_i,
+  input  wire                                 rst_ni,
+  output wire                                 irq_o,
+
+  // AXI4-Lite: registers and round words, rtl/registers.md
+  input  wire                                 s_axil_awvalid,
+  output wire                                 s_axil_awready,
+  input  wire [18:0]                          s_axil_awaddr,
+  input  wire [2:0]                           s_axil_awprot,
+  input  wire                                 s_axil_wvalid,
+  output wire                                 s_axil_wready,
+  input  wire [31:0]                          s_axil_wdata,
+  input  wire [3:0]                           s_axil_wstrb,
+  output wire                                 s_axil_bvalid,
+  input  wire                                 s_axil_bready,
+  output wire [1:0]                           s_axil_bresp,
+  input  wire                                 s_axil_arvalid,
+  output wire                                 s_axil_arready,
+  input  wire [18:0]                          s_axil_araddr,
+  input  wire [2:0]                           s_axil_arprot,
+  output wire                                 s_axil_rvalid,
+  input  wire                                 s_axil_rready,
+  output wire [31:0]                          s_axil_rdata,
+  output wire [1:0]                           s_axil_rresp,
+
+  // AXI4-Stream: whole bytes, the value in the low bits
+  input  wire                                 s_axis_act_tvalid,
+  output wire                                 s_axis_act_tready,
+  input  wire [(IN_LANES*INPUT_BITS+7)/8*8-1:0] s_axis_act_tdata,
+  input  wire                                 s_axis_psum_tvalid,
+  output wire                                 s_axis_psum_tready,
+  input  wire [(PSUM_BITS+7)/8*8-1:0]         s_axis_psum_tdata,
+  input  wire                                 s_axis_res_tvalid,
+  output wire                                 s_axis_res_tready,
+  input  wire [(INPUT_BITS+8)/8*8-1:0]        s_axis_res_tdata,
+  output wire                                 m_axis_out_tvalid,
+  input  wire                                 m_axis_out_tready,
+  output wire [(ACC_BITS+7)/8*8-1:0]          m_axis_out_tdata,
+  output wire                                 m_axis_out_tlast
+);
+
+  localparam integer Q_BITS    = CURRENT_BITS + 1;
+  localparam integer HOLD_BITS = Q_BITS + ((SLICE_ACCUMULATION == 1) ? X_SLICES * DAC_BITS : 0);
+
+  wire [ROWS*DAC_BITS-1:0]          wl;
+  wire [7:0]                        w_slice, x_slice;
+  wire                              share, hold, sample, step_three;
+  wire [15:0]                       mux;
+  wire [6:0]                        step_shift;
+  wire [N_ADCS*TRIALS-1:0]          trial;
+  wire [N_ADCS-1:0]                 cmp;
+  wire [BIT_LINES*CURRENT_BITS-1:0] current;
+  wire [COLS*Q_BITS-1:0]            q;
+
+  cim_axi #(
+`include "macro_params_inst.vh"
+  ) u_cim_axi (
+    .clk_i             (clk_i),
+    .rst_ni            (rst_ni),
+    .irq_o             (irq_o),
+    .s_axil_awvalid    (s_axil_awvalid),
+    .s_axil_awready    (s_axil_awready),
+    .s_axil_awaddr     (s_axil_awaddr),
+    .s_axil_awprot     (s_axil_awprot),
+    .s_axil_wvalid     (s_axil_wvalid),
+    .s_axil_wready     (s_axil_wready),
+    .s_axil_wdata      (s_axil_wdata),
+    .s_axil_wstrb      (s_axil_wstrb),
+    .s_axil_bvalid     (s_axil_bvalid),
+    .s_axil_bready     (s_axil_bready),
+    .s_axil_bresp      (s_axil_bresp),
+    .s_axil_arvalid    (s_axil_arvalid),
+    .s_axil_arready    (s_axil_arready),
+    .s_axil_araddr     (s_axil_araddr),
+    .s_axil_arprot     (s_axil_arprot),
+    .s_axil_rvalid     (s_axil_rvalid),
+    .s_axil_rready     (s_axil_rready),
+    .s_axil_rdata      (s_axil_rdata),
+    .s_axil_rresp      (s_axil_rresp),
+    .s_axis_act_tvalid (s_axis_act_tvalid),
+    .s_axis_act_tready (s_axis_act_tready),
+    .s_axis_act_tdata  (s_axis_act_tdata),
+    .s_axis_psum_tvalid(s_axis_psum_tvalid),
+    .s_axis_psum_tready(s_axis_psum_tready),
+    .s_axis_psum_tdata (s_axis_psum_tdata),
+    .s_axis_res_tvalid (s_axis_res_tvalid),
+    .s_axis_res_tready (s_axis_res_tready),
+    .s_axis_res_tdata  (s_axis_res_tdata),
+    .m_axis_out_tvalid (m_axis_out_tvalid),
+    .m_axis_out_tready (m_axis_out_tready),
+    .m_axis_out_tdata  (m_axis_out_tdata),
+    .m_axis_out_tlast  (m_axis_out_tlast),
+    .wl_o              (wl),
+    .w_slice_o         (w_slice),
+    .x_slice_o         (x_slice),
+    .share_o           (share),
+    .hold_o            (hold),
+    .mux_o             (mux),
+    .sample_o          (sample),
+    .step_shift_o      (step_shift),
+    .step_three_o      (step_three),
+    .trial_o           (trial),
+    .cmp_i             (cmp)
+  );
+
+  flash_array #(
+    .ROWS        (ROWS),
+    .DAC_BITS    (DAC_BITS),
+    .BIT_LINES   (BIT_LINES),
+    .CURRENT_BITS(CURRENT_BITS)
+  ) u_flash_array (
+    .wl_i     (wl),
+    .current_o(current)
+  );
+
+  bitline #(
+    .COLS           (COLS),
+    .W_SLICES       (W_SLICES),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .BIT_LINES      (BIT_LINES),
+    .CURRENT_BITS   (CURRENT_BITS)
+  ) u_bitline (
+    .current_i(current),
+    .w_slice_i(w_slice),
+    .q_o      (q)
+  );
+
+  adc_frontend #(
+    .COLS     (COLS),
+    .N_ADCS   (N_ADCS),
+    .TRIALS   (TRIALS),
+    .Q_BITS   (Q_BITS),
+    .DAC_BITS (DAC_BITS),
+    .HOLD_BITS(HOLD_BITS)
+  ) u_adc_frontend (
+    .clk_i       (clk_i),
+    .q_i         (q),
+    .x_slice_i   (x_slice),
+    .share_i     (share),
+    .hold_i      (hold),
+    .mux_i       (mux),
+    .sample_i    (sample),
+    .step_shift_i(step_shift),
+    .step_three_i(step_three),
+    .trial_i     (trial),
+    .cmp_o       (cmp)
+  );
+
+endmodule
+
+`default_nettype wire
