@@ -125,7 +125,7 @@ def test_redundant_searches_with_any_weights_agree(config: Config, seed: int) ->
     chain = random_chain(config, rng, macros=2)
     flow = stimulus(config, chain, rng, vectors=3)
     check(
-        Job(config=config, die=wild_die(config, rng, macros=2), chain=chain, inputs=flow.inputs, psums=flow.psums),
+        job_of(config, wild_die(config, rng, macros=2), chain, flow),
         icarus.build(config),
     )
 
