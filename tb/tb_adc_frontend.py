@@ -111,8 +111,8 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
     bench.parameters_equal_configuration(dut, "adc_frontend")
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def nothing_is_known_before_the_first_sample(dut: Any) -> None:
     """Comparators are X until columns are held and sampled; sampling without a hold leaves them X."""
     front = Frontend(dut, bench.generator("unknown"))
@@ -168,8 +168,8 @@ async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> Non
     front.check.finish()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None:
     """X on one column reaches the ADC that samples it, no other; so do an unknown trial and a position that is not."""
     front = Frontend(dut, bench.generator("unknown columns"))
@@ -199,8 +199,8 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     assert set(str(dut.cmp_o.value).upper()) == {"X"}
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
     """X in the step reaches every ADC, X in one threshold the ADC and trial that read it, and no other."""
     front = Frontend(dut, bench.generator("unknown tables"))
