@@ -339,7 +339,7 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
     other = {
         "rows": 10, "cols": 6, "active_rows": 5, "cols_per_adc": 4, "weight_encoding": "offset", "weight_bits": 4,
         "cell_bits": 1, "input_bits": 3, "dac_bits": 2, "adc_bits": 5, "wl_cycles": 2, "settle_cycles": 2,
-        "sar_weights": (32, 16, 8, 8, 4, 2, 1),
+        "sar_weights": (32, 16, 8, 8, 4, 2, 1), "column_correction": True,
         "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit", "frac_bits": 7, "cell_sigma": 0.03,
         "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
     }  # fmt: skip

@@ -9,11 +9,11 @@ import pytest
 from twinor.config import PRESETS, Config, load
 from twinor.params import RTL
 
-from tb.common.configs import OFFSET, RAGGED, REDUNDANT, SLICED, TWOS, ids
+from tb.common.configs import CORRECTED, OFFSET, RAGGED, REDUNDANT, SLICED, TWOS, ids
 
 pytestmark = pytest.mark.lint
 
-CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [OFFSET, TWOS, SLICED, RAGGED, REDUNDANT]
+CONFIGS = [load(path) for path in sorted(PRESETS.glob("*.yaml"))] + [OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]
 """Behavioural models index with integers, and their blocks are level-sensitive with an explicit list."""

@@ -36,6 +36,7 @@ DIGITAL = {
     "dac_bits": (1, 4),
     "adc_bits": (2, 12),
     "sar_weights": ("binary",),
+    "column_correction": (False, True),
     "wl_cycles": (1, 255),
     "settle_cycles": (1, 255),
     "in_lanes": (1, 64),
@@ -90,6 +91,8 @@ class Config:
     """Bits of the SAR ADC's code."""
     sar_weights: str | tuple[int, ...]
     """`binary`, or the weight of each trial from first to last: a redundant search, longer than `adc_bits`."""
+    column_correction: bool
+    """Codes are corrected by a gain and an offset of each physical column."""
     wl_cycles: int
     """Clock cycles from a word-line change to a steady word line."""
     settle_cycles: int
@@ -256,7 +259,8 @@ class Config:
 
     def parameters(self) -> dict[str, int]:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
-        digital = {key.upper(): getattr(self, key) for key in DIGITAL}
+        digital: dict[str, Any] = {key.upper(): getattr(self, key) for key in DIGITAL}
+        digital["COLUMN_CORRECTION"] = int(self.column_correction)
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
         digital["SAR_WEIGHTS"] = Packed.of(self.weights, self.adc_bits)
         derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "trials", "code_bits", "acc_bits")
@@ -336,7 +340,9 @@ def _check_keys(file: str, prefix: str, got: dict[Any, Any], allowed: set[str]) 
 
 
 def _check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if isinstance(allowed[0], str):
+    if isinstance(allowed[0], bool):
+        good = isinstance(value, bool)
+    elif isinstance(allowed[0], str):
         good = value in allowed
     else:
         number = int if isinstance(allowed[0], int) else (int, float)
@@ -348,6 +354,8 @@ def _check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> N
 def _allowed_text(allowed: tuple[Any, ...]) -> str:
     if allowed == DIGITAL["sar_weights"]:
         return "binary, or a list of integers, the weight of each trial from first to last"
+    if isinstance(allowed[0], bool):
+        return "true or false"
     if isinstance(allowed[0], str):
         return "one of " + ", ".join(allowed)
     kind = "an integer" if isinstance(allowed[0], int) else "a number"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tb.common.configs import (
+    CORRECTED,
     EXACT,
     NOR40,
     NOR40_REDUNDANT,
@@ -17,6 +18,7 @@ from tb.common.configs import (
     SLICED,
     TINY,
     TWOS,
+    WIDE_CORRECTED,
 )
 from tb.common.dies import make_die
 from tb.common.runner import run_bench
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES", "Case", "cases", "run_case"]
 
-SMALL = (TINY, OFFSET, TWOS, SLICED, RAGGED)
+SMALL = (TINY, OFFSET, TWOS, SLICED, RAGGED, CORRECTED)
 PRESETS = (TINY, NOR40, EXACT)
 LARGE_X = "elaborated|an_unknown"
 """Resets of `tb_cim_macro_x` run on small macros: the states of the large ones are the same, only more of each."""
@@ -80,6 +82,7 @@ CASES = [
     *_all("shift_add", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET)),
     *_all("requantize", (TINY, NOR40, RAGGED)),
     *_all("macro_ctrl", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED)),
+    *_all("column_correct", (CORRECTED, WIDE_CORRECTED, TINY)),
     *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),
@@ -87,10 +90,10 @@ CASES = [
     *_all("cim_macro", (TINY,), "ideal", "varied", "wild"),
     *_all("cim_macro", (NOR40,), "varied", "wild"),
     *_all("cim_macro", (EXACT,), "ideal", "varied"),
-    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT), "wild"),
+    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED), "wild"),
     *_all("cim_axi", (TINY, RAGGED, NOR40), "wild"),
     *_all("cim_axi_regs", (TINY, NOR40), "wild"),
-    *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT), "wild"),
+    *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT, CORRECTED), "wild"),
     *_all("cim_macro_x", SMALL, "wild"),
     *_all("cim_macro_x", (NOR40, EXACT), "wild", tests=LARGE_X),
 ]

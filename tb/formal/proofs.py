@@ -109,7 +109,16 @@ PROOFS = (
     ),
     Proof(
         "streams_cim_macro",
-        ("cim_macro.v", "macro_ctrl.v", "wl_dac.v", "sar_adc.v", "clip_count.v", "shift_add.v", "requantize.v"),
+        (
+            "cim_macro.v",
+            "macro_ctrl.v",
+            "wl_dac.v",
+            "sar_adc.v",
+            "clip_count.v",
+            "column_correct.v",
+            "shift_add.v",
+            "requantize.v",
+        ),
         (MICRO, *ENCODINGS),
         reach=12,
         show=(

@@ -143,6 +143,7 @@ INTERFACES = {
             "(u_sar_adc__seq_q & (u_sar_adc__seq_q - 1'b1)) == 0",
         ),
     ),
+    "column_correct": Interface(assumptions={"mux_i selects a column": "mux_i * N_ADCS + N_ADCS <= COLS"}),
     "clip_count": Interface(assumptions={"lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS"}),
     "cim_axi": Interface(
         observed=dict.fromkeys(("m_axis_out_tdata", "m_axis_out_tlast"), "m_axis_out_tvalid")

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.golden import adc_frontend, bitline, clip_count, flash_array, macro_ctrl, sar_adc, shift_add, wl_dac
+from twinor.golden import (
+    adc_frontend,
+    bitline,
+    clip_count,
+    column_correct,
+    flash_array,
+    macro_ctrl,
+    sar_adc,
+    shift_add,
+    wl_dac,
+)
 from twinor.golden.requantize import requantize
 from twinor.rounds import End, Start, check_streams, passes
 from twinor.trace import RoundTrace
@@ -99,7 +109,7 @@ def _run_round(
 ) -> RoundTrace:
     order = passes(config, rnd)
     seams: list[tuple[NDArray[np.integer], ...]] = []
-    clipped, clips = 0, (0, 0)
+    clipped, clips, columns = 0, (0, 0), slice(rnd.col_base, rnd.col_base + rnd.col_count)
     for p in order:
         step = rnd.steps[p.x_slice][p.w_slice]
         wl = wl_dac.word_lines(config, rnd, x, group=p.group, x_slice=p.x_slice)
@@ -107,6 +117,7 @@ def _run_round(
         code, trial = sar_adc.convert(config, q, thresholds, step=step, weights=die.weight[chain.macro])
         clipped += sar_adc.clipped(config, q, step=step)
         clips = clip_count.count(config, code, before=clips)
+        code = column_correct.correct(config, code, die.gain[chain.macro, columns], die.offset[chain.macro, columns])
         acc = shift_add.accumulate(config, acc, code, wl_dac.word_line_sum(wl), p=p, step=step)
         seams.append((wl, trial, code, acc))
     lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
