@@ -54,7 +54,7 @@ MUTANTS = [
     Mutant("sar_adc", "<< (ADC_BITS - 1)", "<< (ADC_BITS - 2)", "codes"),
     Mutant("column_correct", "(raw * factor + addend) >>> 8", "(raw * factor + addend) >> 8", "codes", CORRECTED),
     Mutant("column_correct", "mux_q <= mux_i;", "mux_q <= 16'd0;", "codes", CORRECTED),
-    Mutant("column_correct", "(shifted > most) ? CODE_MAX :", "", "codes", CORRECTED),
+    Mutant("column_correct", "raw * factor + addend", "raw * factor - addend", "codes", CORRECTED),
     Mutant("clip_count", "+: CODE_BITS] == CODE_MIN}", "+: CODE_BITS] <= CODE_MIN}", "clip_low"),
     Mutant("clip_count", "+: CODE_BITS] == CODE_MAX}", "+: CODE_BITS] >= CODE_MAX}", "clip_high"),
     Mutant("clip_count", "lows & {33{take_i}}", "lows", "clip_low"),

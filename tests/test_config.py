@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fast
 
 TABLES = {"digital": DIGITAL, "analog": ANALOG}
 KEYS = [(table, key) for table, keys in TABLES.items() for key in keys]
-NUMBERS = [key for _, key in KEYS if not isinstance((DIGITAL | ANALOG)[key][0], str)]
+NUMBERS = [key for _, key in KEYS if not isinstance((DIGITAL | ANALOG)[key][0], str | bool)]
 
 
 def tree_of(name: str) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def test_a_missing_key_is_named_with_what_is_expected(table: str, key: str, tmp_
     allowed = (DIGITAL | ANALOG)[key]
     said = refusal(tmp_path, tree)
     assert said.startswith(f"mine.yaml: missing key {table}.{key}: expected ")
-    assert str(allowed[0]) in said and str(allowed[-1]) in said
+    assert str(allowed[0]).lower() in said.lower() and str(allowed[-1]).lower() in said.lower()
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -285,6 +285,14 @@ def test_the_widest_accumulators_and_thresholds_are_allowed(tiny: Config) -> Non
     with pytest.raises(ConfigError, match="accumulators would need 33 bits, more than the 32 of a round word"):
         replace(tiny, psum_bits=31, max_rounds=256, rows=4096, active_rows=1, input_bits=8)
     assert replace(tiny, adc_bits=8, frac_bits=10).frac_bits == 10
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None], ids=repr)
+def test_a_switch_is_true_or_false(value: object, tiny: Config) -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(tiny, column_correction=value)
+    said = f"preset tiny: column_correction = {value!r} is not allowed: expected true or false"
+    assert str(caught.value) == said
 
 
 # Weights of the SAR trials //
