@@ -272,22 +272,20 @@ module cim_axi #(
   // Results: the second register takes the beat that is under way when the sink stops, so no ready passes through //
 
   reg                result_q, spare_q;
-  reg [OUT_BITS-1:0] result_data_q, spare_data_q;
+  reg [ACC_BITS-1:0] result_data_q, spare_data_q;
   reg                result_last_q, spare_last_q;
 
-  wire                out_move = out_valid && out_ready;
-  wire                onward   = m_axis_out_tready || !result_q;
-  wire [OUT_BITS-1:0] wide;
+  wire out_move = out_valid && out_ready;
+  wire onward   = m_axis_out_tready || !result_q;
 
   assign out_ready         = !spare_q;
   assign m_axis_out_tvalid = result_q;
-  assign m_axis_out_tdata  = result_data_q;
   assign m_axis_out_tlast  = result_last_q;
 
   genvar b;
   generate
     for (b = 0; b < OUT_BITS; b = b + 1) begin : g_wide
-      assign wide[b] = out_data[(b < ACC_BITS) ? b : ACC_BITS - 1];
+      assign m_axis_out_tdata[b] = result_data_q[(b < ACC_BITS) ? b : ACC_BITS - 1];
     end
   endgenerate
 
@@ -295,18 +293,18 @@ module cim_axi #(
     if (!rst_ni) begin
       result_q      <= 1'b0;
       spare_q       <= 1'b0;
-      result_data_q <= {OUT_BITS{1'b0}};
-      spare_data_q  <= {OUT_BITS{1'b0}};
+      result_data_q <= {ACC_BITS{1'b0}};
+      spare_data_q  <= {ACC_BITS{1'b0}};
       result_last_q <= 1'b0;
       spare_last_q  <= 1'b0;
     end else if (onward) begin
       result_q      <= spare_q || out_move;
-      result_data_q <= spare_q ? spare_data_q : wide;
+      result_data_q <= spare_q ? spare_data_q : out_data;
       result_last_q <= spare_q ? spare_last_q : out_last;
       spare_q       <= 1'b0;
     end else if (out_move) begin
       spare_q       <= 1'b1;
-      spare_data_q  <= wide;
+      spare_data_q  <= out_data;
       spare_last_q  <= out_last;
     end
   end

@@ -17,7 +17,7 @@ module cim_macro #(
   input  wire                           clk_i,
   input  wire                           rst_ni,
 
-  // Round words: 0x0000 the round memory, 0x8000 the column table, 0xC000 the SAR weights
+  // Round words: 0x0000 the round memory; 0x8000, 0xC000, 0xD000 column table, SAR weights, correction
   input  wire                           round_valid_i,
   output wire                           round_ready_o,
   input  wire [15:0]                    round_addr_i,
@@ -79,8 +79,9 @@ module cim_macro #(
 
   wire word_ready;
   wire sum_ready;
-  wire table_we   = round_valid_i && round_ready_o && round_addr_i[15:14] == 2'b10;
-  wire weight_sel = round_addr_i[15:12] == 4'hC;
+  wire table_we    = round_valid_i && round_ready_o && round_addr_i[15:14] == 2'b10;
+  wire weight_sel  = round_addr_i[15:12] == 4'hC;
+  wire correct_sel = round_addr_i[15:12] == 4'hD;
 
   assign round_ready_o = word_ready && sum_ready;
 
@@ -128,7 +129,7 @@ module cim_macro #(
   // ADC bank //
 
   wire                        adc_done;
-  wire [N_ADCS*CODE_BITS-1:0] code;
+  wire [N_ADCS*CODE_BITS-1:0] raw_code, code;
 
   sar_adc #(
     .N_ADCS         (N_ADCS),
@@ -147,7 +148,26 @@ module cim_macro #(
     .done_o       (adc_done),
     .trial_o      (trial_o),
     .cmp_i        (cmp_i),
-    .code_o       (code)
+    .code_o       (raw_code)
+  );
+
+  column_correct #(
+    .N_ADCS           (N_ADCS),
+    .COLS             (COLS),
+    .ADC_BITS         (ADC_BITS),
+    .CODE_BITS        (CODE_BITS),
+    .WEIGHT_ENCODING  (WEIGHT_ENCODING),
+    .COLUMN_CORRECTION(COLUMN_CORRECTION)
+  ) u_column_correct (
+    .clk_i       (clk_i),
+    .rst_ni      (rst_ni),
+    .table_we_i  (round_valid_i && round_ready_o && correct_sel),
+    .table_addr_i(round_addr_i[11:0]),
+    .table_data_i(round_data_i),
+    .done_i      (adc_done),
+    .mux_i       (mux_o),
+    .code_i      (raw_code),
+    .code_o      (code)
   );
 
   // Sequencer //
@@ -257,7 +277,7 @@ module cim_macro #(
     .rst_ni (rst_ni),
     .take_i (code_valid && code_ready),
     .lanes_i(lanes),
-    .code_i (code),
+    .code_i (raw_code),
     .clear_i(clip_clear_i),
     .low_o  (clip_low_o),
     .high_o (clip_high_o)

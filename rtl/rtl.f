@@ -1,6 +1,7 @@
 rtl/wl_dac.v
 rtl/sar_adc.v
 rtl/clip_count.v
+rtl/column_correct.v
 rtl/residual.v
 rtl/shift_add.v
 rtl/requantize.v

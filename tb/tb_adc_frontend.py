@@ -144,8 +144,8 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
     bench.parameters_equal_configuration(dut, "adc_frontend")
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def nothing_is_known_before_the_first_sample(dut: Any) -> None:
     """Comparators are X until columns are held and sampled; sampling without a hold leaves them X."""
     front = Frontend(dut, bench.generator("unknown"))
@@ -205,8 +205,8 @@ async def the_next_columns_are_held_while_the_last_ones_convert(dut: Any) -> Non
     front.check.finish()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def slice_0_forgets_an_unknown_charge(dut: Any) -> None:
     """Charge of a vector that was shared and never held is forgotten; a slice upon nothing shared is unknown."""
     front = Frontend(dut, bench.generator("anew"))
@@ -218,7 +218,7 @@ async def slice_0_forgets_an_unknown_charge(dut: Any) -> None:
         await front.cycle()
         front.let_go()
         await front.sample(0, step)
-        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.adc_bits)
+        dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.trials)
         await front.cycle()
         assert set(str(dut.cmp_o.value).upper()) == {"X"}
     for _ in range(4):
@@ -231,6 +231,7 @@ async def slice_0_forgets_an_unknown_charge(dut: Any) -> None:
 
 
 @cocotb.test
+@needs_four_states
 async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None:
     """X on one column reaches the ADC that samples it, no other; so do an unknown trial and a position that is not."""
     front = Frontend(dut, bench.generator("unknown columns"))
@@ -260,8 +261,8 @@ async def unknown_quantities_and_trials_make_unknown_decisions(dut: Any) -> None
     assert set(str(dut.cmp_o.value).upper()) == {"X"}
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
     """X in the step reaches every ADC, X in one threshold the ADC and trial that read it, and no other."""
     front = Frontend(dut, bench.generator("unknown tables"))

@@ -62,8 +62,8 @@ async def column_quantities_match_golden_in_every_slice(dut: Any) -> None:
     cocotb.log.info("%d sets of currents compared", lines.check.compared)
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_current_makes_its_own_column_unknown(dut: Any) -> None:
     """X on one bit line: the column that reads it is X and no other; an unknown slice leaves none known."""
     lines = Lines(dut)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import cocotb
 from twinor.rounds import ROUND_STRIDE, TABLE_ADDR
-from twinor.trim import WEIGHT_ADDR
+from twinor.trim import CORRECT_ADDR, WEIGHT_ADDR
 
 from tb.common import bench
 from tb.common.beats import chain_words, die_words
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def nowhere(cfg: Config) -> list[int]:
-    """Addresses past the end of a round, of the round memory, column table and SAR weights, one in each bit above."""
+    """Addresses past the end of a round, of the round memory, the three tables, one in each bit above them."""
     rounds, columns = cfg.max_rounds * ROUND_STRIDE, 2 * cfg.cols
     past = [n * ROUND_STRIDE + cfg.round_words for n in range(cfg.max_rounds)]
     past += [rounds + word for word in range(cfg.round_words)]
@@ -29,7 +29,12 @@ def nowhere(cfg: Config) -> list[int]:
     table = [columns, columns + 1]
     table += [1 << bit | word for bit in range(1, 14) if 1 << bit >= columns for word in range(min(columns, 8))]
     trials = [cfg.trials, *(1 << bit | k for bit in range(4, 14) for k in range(cfg.trials))]
-    return past + [TABLE_ADDR | address for address in table] + [WEIGHT_ADDR | trial for trial in trials]
+    page = CORRECT_ADDR - WEIGHT_ADDR  # the next one is the correction's
+    trials = [trial for trial in trials if trial // page != 1]
+    used = columns if cfg.column_correction else 0
+    corrected = [used, used + 1, *(1 << bit | word for bit in range(1, 12) if 1 << bit >= used for word in range(2))]
+    others = [*(WEIGHT_ADDR | trial for trial in trials), *(CORRECT_ADDR | address for address in corrected)]
+    return past + [TABLE_ADDR | address for address in table] + others
 
 
 def strays(rng: np.random.Generator, addresses: list[int]) -> list[dict[str, Bits]]:

@@ -281,8 +281,8 @@ async def an_unknown_that_must_not_count_reaches_no_output(dut: Any) -> None:
     cocotb.log.info("%s", {name: check.compared for name, check in dev.checks.items()})
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_that_counts_reaches_its_outputs_and_is_noticed(dut: Any) -> None:
     """X in a used cell, threshold, decision, activation, partial sum, mult or add: in its columns, and in no others."""
     rng = bench.generator("counts")

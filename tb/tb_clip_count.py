@@ -126,8 +126,8 @@ async def reset_clears_both_counters_at_once(dut: Any) -> None:
     await counters.turn(np.full(cfg.n_adcs, cfg.code_max), cfg.n_adcs)
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_code_makes_an_unknown_count(dut: Any) -> None:
     """X in one bit of a code that counts: the count that it may belong to holds X until it is cleared."""
     counters = Counters(dut, bench.generator("unknown"))

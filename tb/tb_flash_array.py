@@ -83,8 +83,8 @@ async def the_largest_current_does_not_spill_into_the_next_bit_line(dut: Any) ->
     array.check.finish()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def one_unknown_word_line_makes_every_current_unknown(dut: Any) -> None:
     """X or Z on any single word-line bit: all currents are X in every bit; they recover with the next pattern."""
     array = Array(dut)
@@ -102,8 +102,8 @@ async def one_unknown_word_line_makes_every_current_unknown(dut: Any) -> None:
     array.check.finish()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def a_row_without_cells_is_unknown_only_while_it_is_driven(dut: Any) -> None:
     """Memory words that hold X, as without a die: X with their row driven, golden with others, 0 with none."""
     array = Array(dut)

@@ -176,8 +176,8 @@ async def ready_does_not_depend_on_valid(dut: Any) -> None:
         await unit.cycle()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_code_or_multiplier_makes_its_own_product_unknown(dut: Any) -> None:
     """X in one code, or in the multiplier of one column: that lane's product is X and no other."""
     unit = Residual(dut, bench.generator("unknown"))

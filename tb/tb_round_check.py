@@ -197,8 +197,8 @@ async def fields_that_do_not_count_may_be_unknown(dut: Any) -> None:
     assert to_int(dut.error_o) == RoundError.NONE
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_field_that_counts_makes_the_code_unknown(dut: Any) -> None:
     """X in rows, columns, plan, start, end or a step in use: no code is made of it."""
     unit = RoundCheck(dut, bench.generator("unknown that counts"))

@@ -248,8 +248,8 @@ async def a_sum_of_weights_saturates(dut: Any) -> None:
     sar.check.finish()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_weight_makes_an_unknown_code(dut: Any) -> None:
     """X in a weight whose trial is kept: the codes hold X; after a reset the weight is the nominal one."""
     rng = bench.generator("unknown weight")
@@ -314,8 +314,8 @@ async def reset_ends_a_conversion_at_once(dut: Any) -> None:
         await sar.run_all(iter([Conversion(q, ideal_thresholds(cfg), 1)]))
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_decision_makes_an_unknown_code(dut: Any) -> None:
     """X from one comparator in one trial: that ADC's code holds X, never 0; the others are clean."""
     cfg = bench.config()

@@ -273,8 +273,8 @@ async def ready_does_not_depend_on_valid(dut: Any) -> None:
         await dac.cycle()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_activation_makes_its_own_word_line_unknown(dut: Any) -> None:
     """X in one activation: its word line holds X when it is driven, no other does, and a sum over it is no number."""
     dac = WlDac(dut, bench.generator("unknown"), idle=0.0)

@@ -25,6 +25,7 @@ SMALL = replace(
     psum_bits=16,
 )  # fmt: skip
 OFFSET = replace(SMALL, weight_encoding="offset", cell_bits=4)
+CORRECTED = replace(SMALL, column_correction=True)
 BITS = replace(SMALL, weight_encoding="twos_complement", cell_bits=1)
 
 
@@ -52,6 +53,9 @@ MUTANTS = [
     Mutant("sar_adc", "sum[ADC_BITS-1:0] | ", "sum[ADC_BITS-1:0] & ", "codes"),
     Mutant("sar_adc", "seq_q >> 1", "seq_q >> 2", "trials"),
     Mutant("sar_adc", "<< (ADC_BITS - 1)", "<< (ADC_BITS - 2)", "codes"),
+    Mutant("column_correct", "(raw * factor + addend) >>> 8", "(raw * factor + addend) >> 8", "codes", CORRECTED),
+    Mutant("column_correct", "mux_q <= mux_i;", "mux_q <= 16'd0;", "codes", CORRECTED),
+    Mutant("column_correct", "raw * factor + addend", "raw * factor - addend", "codes", CORRECTED),
     Mutant("clip_count", "+: CODE_BITS] == CODE_MIN}", "+: CODE_BITS] <= CODE_MIN}", "clip_low"),
     Mutant("clip_count", "+: CODE_BITS] == CODE_MAX}", "+: CODE_BITS] >= CODE_MAX}", "clip_high"),
     Mutant("clip_count", "lows & {33{take_i}}", "lows", "clip_low"),
@@ -123,7 +127,10 @@ def _cosim(config: Config, rtl: Path, folder: Path) -> None:
     plan = tuple(step * config.w_slices for _ in range(config.x_slices))
     placement = place(config, network, {"first": plan, "second": plan})
     images = np.random.default_rng(2).integers(0, 16, (3, 40))
-    cosim(config, network, placement, ideal_die(config, placement.levels), images, rtl=rtl, reproducers=folder)
+    die = ideal_die(config, placement.levels)
+    if config.column_correction:
+        die.gain[:], die.offset[:] = np.arange(config.cols) * 40 + 150, 128 - 50 * np.arange(config.cols)
+    cosim(config, network, placement, die, images, rtl=rtl, reproducers=folder)
 
 
 @pytest.mark.parametrize("config", [SMALL, OFFSET, BITS], ids=lambda c: c.weight_encoding)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fast
 
 TABLES = {"digital": DIGITAL, "analog": ANALOG}
 KEYS = [(table, key) for table, keys in TABLES.items() for key in keys]
-NUMBERS = [key for _, key in KEYS if not isinstance((DIGITAL | ANALOG)[key][0], str)]
+NUMBERS = [key for _, key in KEYS if not isinstance((DIGITAL | ANALOG)[key][0], str | bool)]
 
 
 def tree_of(name: str) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def test_a_missing_key_is_named_with_what_is_expected(table: str, key: str, tmp_
     allowed = (DIGITAL | ANALOG)[key]
     said = refusal(tmp_path, tree)
     assert said.startswith(f"mine.yaml: missing key {table}.{key}: expected ")
-    assert str(allowed[0]) in said and str(allowed[-1]) in said
+    assert str(allowed[0]).lower() in said.lower() and str(allowed[-1]).lower() in said.lower()
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -300,6 +300,14 @@ def test_the_widest_accumulators_and_thresholds_are_allowed(tiny: Config) -> Non
     assert replace(tiny, adc_bits=8, frac_bits=10).frac_bits == 10
 
 
+@pytest.mark.parametrize("value", [0, 1, "true", None], ids=repr)
+def test_a_switch_is_true_or_false(value: object, tiny: Config) -> None:
+    with pytest.raises(ConfigError) as caught:
+        replace(tiny, column_correction=value)
+    said = f"preset tiny: column_correction = {value!r} is not allowed: expected true or false"
+    assert str(caught.value) == said
+
+
 # Weights of the SAR trials //
 
 WEIGHTS: list[tuple[object, str]] = [
@@ -353,7 +361,7 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
         "rows": 10, "cols": 6, "active_rows": 5, "cols_per_adc": 4, "weight_encoding": "offset", "weight_bits": 4,
         "cell_bits": 1, "input_bits": 3, "dac_bits": 2, "adc_bits": 5, "wl_cycles": 2, "settle_cycles": 2,
         "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit", "sar_weights": (32, 16, 8, 8, 4, 2, 1),
-        "slice_accumulation": "analog", "bias_rows": 1, "frac_bits": 7, "cell_sigma": 0.03,
+        "column_correction": True, "slice_accumulation": "analog", "bias_rows": 1, "frac_bits": 7, "cell_sigma": 0.03,
         "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
     }  # fmt: skip
     base = replace(tiny, adc_bits=6)  # wide enough for `step: unit`

@@ -9,13 +9,13 @@ import pytest
 from twinor.config import PRESETS, Config, load
 from twinor.params import RTL
 
-from tb.common.configs import OFFSET, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET, SLICED, TWOS, ids
+from tb.common.configs import CORRECTED, OFFSET, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET, SLICED, TWOS, ids
 
 pytestmark = pytest.mark.lint
 
 CONFIGS = [
     *(load(path) for path in sorted(PRESETS.glob("*.yaml"))),
-    *(OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET),
+    *(OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED, SHARED, SHARED_OFFSET),
 ]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]

@@ -30,7 +30,7 @@ from tb.gatesim.netlist import gate_level
 from tb.synth import __main__ as synth
 from tb.synth import cost as cells_of
 from tb.synth.cost import ENABLE, FLIP_FLOP, RESET, cost, transistors
-from tb.synth.flow import Netlist, synthesise
+from tb.synth.flow import Netlist, synthesise, synthesise_buses
 
 pytestmark = pytest.mark.lint
 
@@ -101,7 +101,7 @@ def test_the_flip_flops_of_a_block_are_the_bits_of_its_registers(netlist: Netlis
     assert made["wl_dac"] == latches + lines + count + loaded
     assert made["sar_adc"] == 2 * SMALLEST.adc_bits * (1 + SMALLEST.n_adcs)  # also weights and results
     assert made["shift_add"] == SMALLEST.n_adcs * (SMALLEST.acc_bits + SMALLEST.psum_bits) + 16
-    assert made["clip_count"] == 64
+    assert made["clip_count"] == 64 and made["column_correct"] == 0
     assert made["cim_macro"] == 0
 
 
@@ -113,6 +113,15 @@ def test_the_flat_netlist_is_one_module_that_lacks_only_what_nothing_outside_a_b
     assert text.count("always @(posedge clk_i") == flat.flip_flops
     assert sum(block.flip_flops for block in blocks) == flat.flip_flops + 2 * SMALLEST.wl_sum_bits + 16
     assert flat.cells <= sum(block.cells for block in blocks) < 1.01 * flat.cells
+
+
+def test_the_buses_are_counted_without_the_macro_inside(tmp_path: Path) -> None:
+    """The shell's flip-flops are its registers: requests, responses (one bit each changes), results."""
+    needs_yosys()
+    made = {name: cost(cells) for name, cells in synthesise_buses(SMALLEST, tmp_path / "run").items()}
+    requests, responses, results = 2 * (19 + 1) + 32 + 4 + 1, 2 * (1 + 1) + 32, 2 * (SMALLEST.acc_bits + 2)
+    assert [*made] == ["cim_axi", "cim_axi_regs"]
+    assert made["cim_axi"].flip_flops == requests + responses + results
 
 
 @pytest.mark.parametrize(
@@ -144,18 +153,20 @@ def test_make_synth_prints_every_block_and_writes_its_cells(
     netlist: Netlist, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(synth, "synthesise", lambda *_, **__: netlist)
+    buses = {"cim_axi": {"$_AND_": 2}, "cim_axi_regs": {"$_DFF_P_": 3}}
+    monkeypatch.setattr(synth, "synthesise_buses", lambda *_, **__: buses)
     out = tmp_path / "synth.json"
     assert synth.main(["--preset", str(preset(SMALLEST, tmp_path)), "--out", str(out)]) == 0
     said = capsys.readouterr().out.splitlines()
     rows = {
         words[1]: [int(word.replace(",", "")) for word in words[2:]] for line in said[1:-2] if (words := line.split())
     }
-    assert [*rows] == [*netlist.blocks, "all"] and rows["all"] == [
-        sum(c) for c in zip(*[*rows.values()][:-1], strict=True)
-    ]
+    assert [*rows] == [*netlist.blocks, "all", *buses] and rows["cim_axi"] == [2, 0, 12]
+    assert rows["all"] == [sum(c) for c in zip(*[*rows.values()][:-3], strict=True)]
     [report] = json.loads(out.read_text(encoding="utf-8"))["presets"]
     assert [report["total"][name] for name in ("cells", "flip_flops", "transistors")] == rows["all"]
-    assert {name: block["cells_by_type"] for name, block in report["blocks"].items()} == netlist.blocks
+    for part, cells in (("blocks", netlist.blocks), ("buses", buses)):
+        assert {name: block["cells_by_type"] for name, block in report[part].items()} == cells
     assert said[-1].startswith(f"smallest: {rows['all'][0]:,} cells, {rows['all'][1]:,} of them flip-flops")
 
 

@@ -86,6 +86,8 @@ class Config:
     """Bits of the SAR ADC's code."""
     sar_weights: str | tuple[int, ...]
     """`binary`, or the weight of each trial from first to last: a redundant search, longer than `adc_bits`."""
+    column_correction: bool
+    """Codes are corrected by a gain and an offset of each physical column."""
     wl_cycles: int
     """Clock cycles from a word-line change to a steady word line."""
     settle_cycles: int
@@ -280,8 +282,9 @@ class Config:
 
     def parameters(self) -> dict[str, int]:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
-        digital = {key.upper(): getattr(self, key) for key in DIGITAL}
+        digital: dict[str, Any] = {key.upper(): getattr(self, key) for key in DIGITAL}
         del digital["BIAS_ROWS"]  # the placer's alone: descriptors say how many rows of a round are bias
+        digital["COLUMN_CORRECTION"] = int(self.column_correction)
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
         digital["SLICE_ACCUMULATION"] = ACCUMULATIONS.index(self.slice_accumulation)
         digital["SAR_WEIGHTS"] = Packed.of(self.weights, self.adc_bits)

@@ -7,6 +7,8 @@ A die carries as many macros as a network needs. Every engine reads the same tab
     drive[macro, row, code]           what a word-line code drives            2**-frac_bits input steps
     threshold[macro, adc, trial]      comparator threshold of a SAR trial     2**(-2 * frac_bits) LSB
     weight[macro, trial]              what a kept SAR trial adds to the code  LSB
+    gain[macro, column]               column correction: factor of a code     1/256
+    offset[macro, column]             column correction: added to the product 1/256 LSB
 
 A SAR trial is named by the bits of the trials kept before it and its own, the first trial in the top bit.
 """
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.errors import ConfigError, CorruptFile
+from twinor.golden.column_correct import GAIN_BITS, GAIN_ONE, OFFSET_BITS
 from twinor.store import read_archive, write_archive
 from twinor.weights import centres
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Die", "ideal_die", "ideal_thresholds", "levels_digest", "load_die", "sample_die", "save_die"]
 
-TABLES = ("strength", "drive", "threshold", "weight")
+TABLES = ("strength", "drive", "threshold", "weight", "gain", "offset")
 REMEDY = "sample it again with `twinor die`"
 NEVER = np.iinfo(np.int32).min
 """Threshold of trial 0, which the search never makes."""
@@ -50,6 +53,7 @@ class Die:
         drive: int32[macros, rows, 2**dac_bits]; code 0 drives nothing.
         threshold: int32[macros, n_adcs, 2**trials]; entry 0 is unused.
         weight: int32[macros, trials], first trial first; what the macro's weight registers hold.
+        gain, offset: int32[macros, cols], by physical column; what the macro's correction table holds.
     """
 
     config_digest: str
@@ -59,6 +63,8 @@ class Die:
     drive: NDArray[np.int32]
     threshold: NDArray[np.int32]
     weight: NDArray[np.int32]
+    gain: NDArray[np.int32]
+    offset: NDArray[np.int32]
 
 
 def levels_digest(levels: NDArray[np.uint8]) -> str:
@@ -114,6 +120,8 @@ def ideal_die(config: Config, levels: NDArray[np.uint8]) -> Die:
         drive=np.tile(codes, (macros, config.rows, 1)),
         threshold=np.tile(ideal_thresholds(config), (macros, 1, 1)),
         weight=np.tile(np.array(config.weights, dtype=np.int32), (macros, 1)),
+        gain=np.full((macros, config.cols), GAIN_ONE, dtype=np.int32),
+        offset=np.zeros((macros, config.cols), dtype=np.int32),
     )
 
 
@@ -196,28 +204,34 @@ def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = N
         "drive": (macros, config.rows, 1 << config.dac_bits),
         "threshold": (macros, config.n_adcs, 1 << config.trials),
         "weight": (macros, config.trials),
+        "gain": (macros, config.cols),
+        "offset": (macros, config.cols),
     }
     for name, shape in shapes.items():
         table = tables.get(name, np.zeros(0))
         if table.shape != shape or table.dtype != np.int32:
             raise CorruptFile(f"{path}: {name} is {table.dtype}{table.shape}, expected int32{shape}; {REMEDY}")
-    limits = {
-        "strength": 2 * ((1 << config.cell_bits) - 1) << config.frac_bits,
-        "drive": ((1 << config.dac_bits) - 1) << config.frac_bits,
-        "weight": (1 << config.adc_bits) - 1,
-    }
-    for name, limit in limits.items():
+    for name, (least, most) in _limits(config).items():
         low, high = int(tables[name].min()), int(tables[name].max())
-        if low < 0 or high > limit:
-            raise CorruptFile(f"{path}: {name} {low} .. {high}, expected 0 .. {limit}; {REMEDY}")
+        if low < least or high > most:
+            raise CorruptFile(f"{path}: {name} {low} .. {high}, expected {least} .. {most}; {REMEDY}")
     if np.any(tables["drive"][:, :, 0]):
         raise CorruptFile(f"{path}: word-line code 0 drives a cell; {REMEDY}")
     return Die(
         config_digest=header["config"],
         levels_digest=header["levels"],
         seed=header["seed"],
-        strength=tables["strength"],
-        drive=tables["drive"],
-        threshold=tables["threshold"],
-        weight=tables["weight"],
+        **{name: tables[name] for name in TABLES},
     )
+
+
+def _limits(config: Config) -> dict[str, tuple[int, int]]:
+    """Smallest and largest value of a table; without column correction there is one gain and one offset."""
+    offset = 1 << OFFSET_BITS - 1 if config.column_correction else 0
+    return {
+        "strength": (0, 2 * ((1 << config.cell_bits) - 1) << config.frac_bits),
+        "drive": (0, ((1 << config.dac_bits) - 1) << config.frac_bits),
+        "weight": (0, (1 << config.adc_bits) - 1),
+        "gain": (0, (1 << GAIN_BITS) - 1) if config.column_correction else (GAIN_ONE, GAIN_ONE),
+        "offset": (-offset, max(offset - 1, 0)),
+    }

@@ -162,14 +162,22 @@ class Engine:
         table = torch.from_numpy(self.die.threshold[macro, adcs].astype(np.int64)).mul(step)
         if self.monotone[macro]:
             passed = torch.searchsorted(table[:, 1:].contiguous(), q.T.contiguous(), right=True).T
-            return passed + config.code_min
+            return self._correct(macro, rnd, passed + config.code_min)
         base, flat = torch.arange(len(adcs)) << config.trials, table.reshape(-1)
         kept, result = torch.zeros_like(q), torch.zeros_like(q)
         for n, weight in enumerate(self.die.weight[macro].tolist()):
             trial = kept | 1 << (config.trials - 1 - n)
             keep = q >= flat[base + trial]
             kept, result = torch.where(keep, trial, kept), torch.where(keep, result + weight, result)
-        return result.clamp(max=(1 << config.adc_bits) - 1) + config.code_min
+        return self._correct(macro, rnd, result.clamp(max=(1 << config.adc_bits) - 1) + config.code_min)
+
+    def _correct(self, macro: int, rnd: Round, code: torch.Tensor) -> torch.Tensor:
+        """Codes after the column correction."""
+        config, columns = self.config, slice(rnd.col_base, rnd.col_base + rnd.col_count)
+        if not config.column_correction:
+            return code
+        gain, offset = (torch.from_numpy(t[macro, columns].astype(np.int64)) for t in (self.die.gain, self.die.offset))
+        return ((code * gain + offset) >> 8).clamp(config.code_min, config.code_max)
 
     def _finish(self, chain: Chain, rnd: Round, acc: torch.Tensor) -> torch.Tensor:
         if rnd.end is End.RAW:

@@ -46,6 +46,7 @@ DIGITAL = {
     "bias_rows": (0, 64),
     "adc_bits": (2, 12),
     "sar_weights": ("binary",),
+    "column_correction": (False, True),
     "wl_cycles": (1, 255),
     "settle_cycles": (1, 255),
     "in_lanes": (1, 64),
@@ -67,7 +68,9 @@ def check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> No
     Raises:
         ConfigError: names preset, key, value and what is allowed.
     """
-    if isinstance(allowed[0], str):
+    if isinstance(allowed[0], bool):
+        good = isinstance(value, bool)
+    elif isinstance(allowed[0], str):
         good = value in allowed
     else:
         number = int if isinstance(allowed[0], int) else (int, float)
@@ -85,6 +88,8 @@ def allowed_text(allowed: tuple[Any, ...]) -> str:
     """
     if allowed == DIGITAL["sar_weights"]:
         return "binary, or a list of integers, the weight of each trial from first to last"
+    if isinstance(allowed[0], bool):
+        return "true or false"
     if isinstance(allowed[0], str):
         return "one of " + ", ".join(allowed)
     kind = "an integer" if isinstance(allowed[0], int) else "a number"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a host writes into a macro once, before any chain: the registers whose values belong to the die.
 
-0xC000 + k      weight of SAR trial k, first trial first; the configuration's weight after reset
+0xC000 + k              weight of SAR trial k, first trial first; the configuration's weight after reset
+0xD000 + 2 * c + {0, 1} gain and offset of physical column c; unknown until they are written
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from twinor.config import Config
     from twinor.die import Die
 
-__all__ = ["WEIGHT_ADDR", "trim_words", "trimmed"]
+__all__ = ["CORRECT_ADDR", "WEIGHT_ADDR", "trim_words", "trimmed"]
 
 WEIGHT_ADDR = 0xC000
 """Word address of the weight of the first SAR trial."""
+CORRECT_ADDR = 0xD000
+"""Word address of the column correction: per physical column its gain, then its offset."""
 
 
 def trim_words(config: Config, die: Die, *, macro: int = 0) -> NDArray[np.uint32]:
@@ -41,6 +44,9 @@ def trim_words(config: Config, die: Die, *, macro: int = 0) -> NDArray[np.uint32
     """
     weights = zip(die.weight[macro].tolist(), config.weights, strict=True)
     words = [(WEIGHT_ADDR + k, weight) for k, (weight, nominal) in enumerate(weights) if weight != nominal]
+    if config.column_correction:
+        for c, (gain, offset) in enumerate(zip(die.gain[macro].tolist(), die.offset[macro].tolist(), strict=True)):
+            words += [(CORRECT_ADDR + 2 * c, gain), (CORRECT_ADDR + 2 * c + 1, offset & 0xFFFF)]
     return np.array(words, dtype=np.uint32).reshape(-1, 2)
 
 
@@ -56,4 +62,9 @@ def trimmed(config: Config, die: Die, memory: Mapping[int, int]) -> Die:
     """
     mask = (1 << config.adc_bits) - 1
     weights = [memory.get(WEIGHT_ADDR + k, nominal) & mask for k, nominal in enumerate(config.weights)]
-    return replace(die, weight=np.array([weights], dtype=np.int32))
+    gain, offset = die.gain.copy(), die.offset.copy()
+    for c in range(config.cols if config.column_correction else 0):
+        gain[0, c] = memory.get(CORRECT_ADDR + 2 * c, int(gain[0, c])) & 0x3FF
+        low = memory.get(CORRECT_ADDR + 2 * c + 1, int(offset[0, c])) & 0xFFFF
+        offset[0, c] = low - (low >> 15 << 16)
+    return replace(die, weight=np.array([weights], dtype=np.int32), gain=gain, offset=offset)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinor.config import MULT_BITS
+from twinor.golden.column_correct import GAIN_BITS, OFFSET_BITS
 from twinor.rounds import ROUND_STRIDE, STEP_WORD, TABLE_ADDR, End, pack
-from twinor.trim import trim_words
+from twinor.trim import CORRECT_ADDR, trim_words
 
 from tb.common.values import pack as pack_words
 from tb.common.values import partly
@@ -44,7 +45,8 @@ def activation_beats(config: Config, x: Sequence[int]) -> Iterator[dict[str, Bit
 def die_words(config: Config, die: Die) -> Iterator[dict[str, Bits]]:
     """Words of macro 0 of a die, in the order of `trim.trim_words`."""
     for address, data in trim_words(config, die).tolist():
-        yield {"addr_i": address, "data_i": partly(data, 32, (1 << config.adc_bits) - 1)}
+        bits = config.adc_bits if address < CORRECT_ADDR else (GAIN_BITS, OFFSET_BITS)[address % 2]
+        yield {"addr_i": address, "data_i": partly(data, 32, (1 << bits) - 1)}
 
 
 def table_columns(chain: Chain) -> int:

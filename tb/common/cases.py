@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tb.common.configs import (
+    CORRECTED,
     EXACT,
     NOR40,
     NOR40_REDUNDANT,
@@ -19,6 +20,7 @@ from tb.common.configs import (
     SLICED,
     TINY,
     TWOS,
+    WIDE_CORRECTED,
 )
 from tb.common.dies import make_die
 from tb.common.runner import run_bench
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES", "Case", "cases", "run_case"]
 
-SMALL = (TINY, OFFSET, TWOS, SLICED, RAGGED)
+SMALL = (TINY, OFFSET, TWOS, SLICED, RAGGED, CORRECTED)
 PRESETS = (TINY, NOR40, EXACT)
 CONVERTERS = ("ideal", "varied", "unordered", "extreme")
 LARGE_X = "elaborated|an_unknown"
@@ -85,6 +87,7 @@ CASES = [
     *_all("requantize", (TINY, NOR40, RAGGED)),
     *_all("round_check", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, SHARED)),
     *_all("macro_ctrl", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET)),
+    *_all("column_correct", (CORRECTED, WIDE_CORRECTED, TINY)),
     *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),
@@ -92,10 +95,10 @@ CASES = [
     *_all("cim_macro", (TINY,), "ideal", "varied", "wild"),
     *_all("cim_macro", (NOR40,), "varied", "wild"),
     *_all("cim_macro", (EXACT,), "ideal", "varied"),
-    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET), "wild"),
+    *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED, SHARED, SHARED_OFFSET), "wild"),
     *_all("cim_axi", (TINY, RAGGED, NOR40), "wild"),
     *_all("cim_axi_regs", (TINY, NOR40), "wild"),
-    *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT), "wild"),
+    *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT, CORRECTED), "wild"),
     *_all("cim_macro_x", SMALL, "wild"),
     *_all("cim_macro_x", (NOR40, EXACT), "wild", tests=LARGE_X),
 ]

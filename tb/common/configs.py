@@ -6,6 +6,7 @@ from __future__ import annotations
 from twinor.config import Config, load, replace
 
 __all__ = [
+    "CORRECTED",
     "EXACT",
     "NOR40",
     "NOR40_REDUNDANT",
@@ -18,6 +19,7 @@ __all__ = [
     "SLICED",
     "TINY",
     "TWOS",
+    "WIDE_CORRECTED",
     "ids",
 ]
 
@@ -59,6 +61,12 @@ RAGGED = replace(
     wl_cycles=2,
 )
 """Nothing divides anything: row groups of 5 in 12 rows, 3 input bits in 2-bit slices, 3 lanes, 3 rounds."""
+
+CORRECTED = replace(RAGGED, name="tiny_corrected", column_correction=True)
+"""The same with gain and offset of each of its nine columns."""
+
+WIDE_CORRECTED = replace(EXACT, name="exact_corrected", cols=4, cols_per_adc=1, column_correction=True)
+"""Unsigned codes of 8 bits, corrected; one multiplexer position."""
 
 RAGGED_OFFSET = replace(RAGGED, name="tiny_ragged_offset", weight_encoding="offset", active_rows=7)
 """The same with offset columns, and rows that are no multiple of what the word-line sum counts to."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from twinor.die import NEVER, Die, ideal_die, ideal_thresholds, sample_die
 from twinor.golden import flash_array
+from twinor.golden.column_correct import GAIN_ONE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +81,12 @@ def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
     weight = np.tile(np.array(config.weights, dtype=np.int32), (macros, 1))
     if config.sar_weights != "binary":  # as a calibration may load them
         weight = rng.integers(1, 1 << config.adc_bits, weight.shape, dtype=np.int32)
+    gain, offset = np.full((macros, config.cols), GAIN_ONE), np.zeros((macros, config.cols))
+    if config.column_correction:
+        gain = np.where(
+            rng.random(gain.shape) < 0.2, rng.choice([0, 1, 1023], gain.shape), rng.integers(100, 500, gain.shape)
+        )
+        offset = rng.integers(-600, 600, gain.shape) * rng.choice([1, 1, 1, 54], gain.shape)
     return Die(
         config_digest=config.digest(),
         seed=None,
@@ -87,4 +94,6 @@ def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
         drive=drive.astype(np.int32),
         threshold=threshold.astype(np.int32),
         weight=weight,
+        gain=gain.astype(np.int32),
+        offset=offset.astype(np.int32),
     )

@@ -136,9 +136,12 @@ class Memories:
         table = (inside.u_requantize.mult_mem, inside.u_requantize.add_mem, inside.u_residual.mult_mem)
         self.unreset = [word for memory in (inside.u_shift_add.acc_q, *table) for word in memory]
         self.unreset += [front.share_q, front.hold_q, front.sample_q]
+        if cfg.column_correction:
+            correction = inside.u_column_correct.g_correct
+            self.unreset += [*correction.gain_mem, *correction.offset_mem]
 
     def forget(self) -> None:
-        """Accumulators, column table, held and sampled columns become X."""
+        """Accumulators, column table and correction, held and sampled columns become X."""
         for word in self.unreset:
             spoil(word)
 

@@ -174,7 +174,18 @@ INTERFACES = {
             "(u_sar_adc__seq_q & (u_sar_adc__seq_q - 1'b1)) == 0",
         ),
     ),
+    "column_correct": Interface(assumptions={"mux_i selects a column": "mux_i * N_ADCS + N_ADCS <= COLS"}),
     "clip_count": Interface(assumptions={"lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS"}),
+    "cim_axi": Interface(
+        observed=dict.fromkeys(("m_axis_out_tdata", "m_axis_out_tlast"), "m_axis_out_tvalid")
+        | {"s_axil_bresp": "s_axil_bvalid"}
+        | dict.fromkeys(("s_axil_rdata", "s_axil_rresp"), "s_axil_rvalid"),
+        counts={"aw_addr_q": "aw_full_q", "ar_addr_q": "ar_full_q", "b_resp_q": "b_valid_q"}
+        | dict.fromkeys(("w_data_q", "w_strb_q"), "w_full_q")
+        | dict.fromkeys(("r_data_q", "r_resp_q"), "r_valid_q")
+        | dict.fromkeys(("result_data_q", "result_last_q"), "result_q")
+        | dict.fromkeys(("spare_data_q", "spare_last_q"), "spare_q"),
+    ),
     "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
     "adc_frontend": Interface(
         assumptions={

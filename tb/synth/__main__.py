@@ -22,7 +22,7 @@ from twinor.store import write_text
 
 from tb.common.sources import RTL
 from tb.synth.cost import cost
-from tb.synth.flow import synthesise
+from tb.synth.flow import BUSES, synthesise, synthesise_buses
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,16 +51,16 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Synthesise each preset, print its blocks, write the cells of each type."""
+    """Synthesise each preset, print its blocks and the buses around them, write the cells of each type."""
     options = arguments(argv)
     configs = [load(name) for name in dict.fromkeys(options.preset)]
     began, rtl = time.monotonic(), options.rtl.resolve()
     print(ROW.format("preset", "block", "cells", "flip-flops", "transistors"), flush=True)
-    found = [(config, _blocks(config, rtl)) for config in configs]
-    presets = [_report(config, blocks) for config, blocks in found]
+    found = [(config, _blocks(config, rtl), _buses(config, rtl)) for config in configs]
+    presets = [_report(config, blocks, buses) for config, blocks, buses in found]
     write_text(options.out, json.dumps({"rtl": icarus.digest(rtl), "presets": presets}, indent=1) + "\n")
     print(f"wrote {near(options.out)} after {time.monotonic() - began:.0f} s")
-    print("; ".join(_sentence(config, _total(blocks)) for config, blocks in found))
+    print("; ".join(_sentence(config, _total(blocks)) for config, blocks, _ in found))
     return 0
 
 
@@ -68,20 +68,35 @@ def _blocks(config: Config, rtl: Path) -> Blocks:
     """Synthesise one preset and print its rows."""
     with tempfile.TemporaryDirectory(prefix="twinor-synth-") as folder:
         blocks = synthesise(config, Path(folder) / config.name, rtl=rtl).blocks
-    for name, made in [(name, cost(cells)) for name, cells in blocks.items()] + [("all", _total(blocks))]:
-        figures = (f"{n:,}" for n in (made.cells, made.flip_flops, made.transistors))
-        print(ROW.format(config.name, name, *figures), flush=True)
+    _rows(config, [(name, cost(cells)) for name, cells in blocks.items()] + [("all", _total(blocks))])
     return blocks
+
+
+def _buses(config: Config, rtl: Path) -> Blocks:
+    """Synthesise the buses around a preset and print their rows."""
+    with tempfile.TemporaryDirectory(prefix="twinor-synth-") as folder:
+        buses = synthesise_buses(config, Path(folder) / BUSES, rtl=rtl)
+    _rows(config, [(name, cost(cells)) for name, cells in buses.items()])
+    return buses
+
+
+def _rows(config: Config, made: list[tuple[str, Cost]]) -> None:
+    for name, one in made:
+        figures = (f"{n:,}" for n in (one.cells, one.flip_flops, one.transistors))
+        print(ROW.format(config.name, name, *figures), flush=True)
 
 
 def _total(blocks: Blocks) -> Cost:
     return reduce(add, map(cost, blocks.values()))
 
 
-def _report(config: Config, blocks: Blocks) -> dict[str, object]:
-    parts = {name: asdict(cost(cells)) | {"cells_by_type": cells} for name, cells in blocks.items()}
+def _report(config: Config, blocks: Blocks, buses: Blocks) -> dict[str, object]:
+    parts, around = (
+        {name: asdict(cost(cells)) | {"cells_by_type": cells} for name, cells in some.items()}
+        for some in (blocks, buses)
+    )
     total = asdict(_total(blocks))
-    return {"preset": config.name, "config": config.digest(), "blocks": parts, "total": total}
+    return {"preset": config.name, "config": config.digest(), "blocks": parts, "total": total, "buses": around}
 
 
 def _sentence(config: Config, made: Cost) -> str:

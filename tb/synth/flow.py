@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING
 from twinor.cosim import icarus
 from twinor.errors import TwinorError
 
-from tb.common.sources import RTL
+from tb.common.sources import RTL, listed
 
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["TOP", "Netlist", "synthesise"]
+__all__ = ["BUSES", "TOP", "Netlist", "synthesise", "synthesise_buses"]
 
 TOP = "cim_macro"
 """The digital half; in tables of cells it stands for what it has beside its blocks."""
+
+BUSES = "cim_axi"
+"""The shell that puts the digital half on buses."""
 
 SECONDS = 3600
 """Yosys is stopped after this time; the largest preset needs a few minutes."""
@@ -78,6 +81,37 @@ def synthesise(config: Config, folder: Path, *, rtl: Path = RTL) -> Netlist:
     )
 
 
+def synthesise_buses(config: Config, folder: Path, *, rtl: Path = RTL) -> dict[str, dict[str, int]]:
+    """Synthesise the shell and its register block around the digital half, which stays an empty box.
+
+    Args:
+        config: the macro, which gives the widths of the buses.
+        folder: of this run's own; what Yosys reads, says and writes is left in it.
+        rtl: folder of the Verilog.
+
+    Returns:
+        How many cells of each type the shell and the register block have.
+
+    Raises:
+        TwinorError: as `synthesise`.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    values = " ".join(f"-set {name} {value}" for name, value in config.parameters().items())
+    lines = [
+        *(f"read_verilog {'-sv' * (path.suffix == '.sv')} -I{rtl} {path}" for path in listed(rtl)),
+        f"chparam {values} {BUSES}",
+        f"hierarchy -check -top {BUSES}",
+        f"blackbox *{TOP}",
+        f"synth -top {BUSES}",
+        "tee -q -o cells.json stat -json",
+    ]
+    (folder / "flow.ys").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _yosys(config, folder, top=BUSES)
+    found = _cells(folder / "cells.json")
+    return {name: {c: n for c, n in cells.items() if c.startswith("$_")} for name, cells in found.items()}
+
+
 def _script(config: Config, names: list[str]) -> str:
     values = " ".join(f"-set {name} {value}" for name, value in config.parameters().items())
     lines = [
@@ -95,7 +129,7 @@ def _script(config: Config, names: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _yosys(config: Config, folder: Path) -> None:
+def _yosys(config: Config, folder: Path, *, top: str = TOP) -> None:
     command = ["yosys", "-q", "-l", "yosys.log", "-s", "flow.ys"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS)
@@ -105,7 +139,7 @@ def _yosys(config: Config, folder: Path) -> None:
         raise TwinorError(f"Yosys did not end within {SECONDS} s on {config.name}") from None
     if done.returncode:
         log = (folder / "yosys.log").read_text(encoding="utf-8", errors="replace")
-        raise TwinorError(f"Yosys could not synthesise {TOP} for {config.name}; {icarus.tail(log)}")
+        raise TwinorError(f"Yosys could not synthesise {top} for {config.name}; {icarus.tail(log)}")
 
 
 def _cells(path: Path) -> dict[str, dict[str, int]]:

@@ -74,8 +74,9 @@ class Predictor:
         self.reset()
 
     def reset(self) -> None:
-        """Rounds and SAR weights are cleared and every stream begins anew; the column table keeps its words."""
-        self._memory = {a: d for a, d in self._memory.items() if TABLE_ADDR <= a < trim.WEIGHT_ADDR}
+        """Rounds and SAR weights are cleared and every stream begins anew; column table and correction keep theirs."""
+        cleared = (range(TABLE_ADDR), range(trim.WEIGHT_ADDR, trim.CORRECT_ADDR))
+        self._memory = {a: d for a, d in self._memory.items() if not any(a in some for some in cleared)}
         self.words_taken = False
         self._chain: Chain | None = None
         self._again = False

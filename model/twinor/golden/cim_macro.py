@@ -16,6 +16,7 @@ from twinor.golden import (
     adc_frontend,
     bitline,
     clip_count,
+    column_correct,
     flash_array,
     macro_ctrl,
     residual,
@@ -141,7 +142,7 @@ def _run_passes(
     """Word lines, trials, codes and accumulators of every pass; quantities out of range, and codes at its ends."""
     seams: list[tuple[NDArray[np.integer], ...]] = []
     empty = _no_conversion(config, acc)
-    clipped, clips = 0, (0, 0)
+    clipped, clips, columns = 0, (0, 0), slice(rnd.col_base, rnd.col_base + rnd.col_count)
     held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
     for p in passes(config, rnd):
         wl = wl_dac.word_lines(config, rnd, x, p)
@@ -155,6 +156,7 @@ def _run_passes(
         code, trial = sar_adc.convert(config, held, thresholds, step=step, weights=die.weight[macro])
         clipped += sar_adc.clipped(config, held, step=step)
         clips = clip_count.count(config, code, before=clips)
+        code = column_correct.correct(config, code, die.gain[macro, columns], die.offset[macro, columns])
         acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
         seams.append((wl, trial, code, acc))
     return seams, clipped, clips
