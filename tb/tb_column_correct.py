@@ -144,8 +144,8 @@ async def reset_keeps_the_table(dut: Any) -> None:
     await unit.compare(0, unit.rng.integers(cfg.code_min, cfg.code_max + 1, cfg.n_adcs))
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def a_column_that_was_never_written_has_an_unknown_code(dut: Any) -> None:
     """X in gain or offset makes that column's code X, never a number, and no other's; without correction codes pass."""
     unit = Correction(dut, bench.generator("unknown"))
