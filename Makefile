@@ -20,7 +20,7 @@ setup: ## create .venv and install the simulator and linters; the other targets 
 	@$(SETUP) icarus lint model browser python
 
 sim: ## run a trained network's layers through the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
-	@$(SETUP) icarus python
+	@$(SETUP) icarus $(if $(findstring verilator,$(ARGS)),model) python
 	$(BIN)/twinor cosim $(strip $(COSIM_OPTIONS))
 
 uvm: ## run the macro's pyuvm environment until every coverage goal is met (PRESET=name ARGS="--seed 2")

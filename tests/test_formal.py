@@ -40,7 +40,7 @@ class Fault:
 FAULTS = [
     Fault("sar_adc", "sar_adc", "seq_q >> 1", "seq_q >> 2", "p_trials"),
     Fault("sar_adc", "sar_adc", "done_o = seq_q[0]", "done_o = seq_q[1]", "p_done"),
-    Fault("sar_adc", "sar_adc", "result_q | seq_q;", "result_q ^ (seq_q >> 1);", "p_trial"),
+    Fault("sar_adc", "sar_adc", "kept_q | seq_q;", "kept_q ^ (seq_q >> 1);", "p_trial"),
     Fault("sar_adc", "sar_adc", "{TRIALS{cmp_i[a]}}", "{TRIALS{cmp_i[0]}}", "p_path"),
     Fault("sar_adc", "sar_adc", "sum[ADC_BITS-1:0] | ", "sum[ADC_BITS-1:0] & ", "p_sum"),
     Fault("sar_adc", "sar_adc", "weight_addr_i == k[11:0]", "weight_addr_i >= k[11:0]", "p_weights"),

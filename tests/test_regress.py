@@ -103,6 +103,12 @@ def test_only_tests_about_unknowns_are_left_out_on_verilator() -> None:
     assert found and all(re.search("unknown|known", name) for name in found), found
 
 
+@pytest.mark.fast
+def test_the_mark_above_cocotb_test_is_refused() -> None:
+    with pytest.raises(TypeError, match="below @cocotb"):
+        values.needs_four_states(object())
+
+
 # On both simulators //
 
 

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cocotb
@@ -111,6 +112,8 @@ def two_states() -> bool:
 
 def needs_four_states(test: Test) -> Test:
     """Decorator, below `@cocotb.test`, of a test whose subject is X: where there is none it is counted as skipped."""
+    if not iscoroutinefunction(test):  # above it the test would vanish without a word
+        raise TypeError("@needs_four_states goes below @cocotb.test")
 
     @wraps(test)
     async def skipped(_dut: Any) -> None:
