@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_REST", "Memories", "Outputs", "States", "junk", "registers", "spoil", "uncleared"]
 
-PORTS = ("round_ready_o", "in_ready_o", "psum_ready_o", "out_valid_o", "out_data_o", "out_last_o")
-WIRES = ("wl", "hold", "sample")
+PORTS = (
+    *("round_ready_o", "in_ready_o", "psum_ready_o", "res_ready_o", "out_valid_o", "out_data_o", "out_last_o"),
+    *("busy_o", "round_done_o", "chain_done_o", "error_valid_o"),
+)
+WIRES = ("wl", "share", "hold", "sample")
 """Towards the array, below `macro_sim`."""
 
 AT_REST = {"round_ready_o": 1} | dict.fromkeys((*PORTS[1:], *WIRES), 0)
@@ -54,7 +57,7 @@ class States(Agent):
         self.dut, self.cfg, self.now = dut, cfg, set[str]()
         self.ctrl, self.dac = dut.u_cim_macro.u_macro_ctrl, dut.u_cim_macro.u_wl_dac
         self.adder, self.requant = dut.u_cim_macro.u_shift_add, dut.u_cim_macro.u_requantize
-        self.sar = dut.u_cim_macro.u_sar_adc
+        self.sar, self.products = dut.u_cim_macro.u_sar_adc, dut.u_cim_macro.u_residual
 
     @staticmethod
     def names(cfg: Config) -> list[str]:
@@ -62,15 +65,17 @@ class States(Agent):
         beats, settled = cfg.rows // cfg.in_lanes, cfg.wl_cycles + cfg.settle_cycles - 1
         names = ["mult moves", "add moves", *(f"word {w} moves" for w in range(cfg.round_words))]
         names += ["armed", *(f"{n} beats in" for n in range(1, beats)), "a vector waits"]
-        names += [*(f"settling {n}" for n in range(settled)), "settled and waiting", "holding"]
+        names += [*(f"settling {n}" for n in range(settled)), "settled and waiting", "holding", "negative rows"]
+        names += ["sharing"] if cfg.analog_slices else []
         positions = range(cfg.cols_per_adc)
         names += [
             "sample waits",
             "sampling",
             *(f"trial {b} of position {m}" for m in positions for b in range(cfg.adc_bits)),
         ]
-        names += ["codes wait", "codes move", "partial sums due"]
-        names += [f"{n} {what}" for what in ("partial sums in", "sums to leave") for n in range(1, cfg.n_adcs + 1)]
+        names += ["codes wait", "codes move", "partial sums due", "residual codes due"]
+        counted = ("partial sums in", "residual codes in", "sums to leave")
+        names += [f"{n} {what}" for what in counted for n in range(1, cfg.n_adcs + 1)]
         return [*names, "output waits", "output moves"]
 
     def sample(self) -> None:
@@ -93,8 +98,10 @@ class States(Agent):
         if not to_int(ctrl.busy_q):
             return set()
         settled = to_int(ctrl.wait_q) == cfg.wl_cycles + cfg.settle_cycles - 1
-        waiting = "holding" if to_int(ctrl.hold_o) else "settled and waiting"
-        return {waiting if settled else f"settling {to_int(ctrl.wait_q)}"}
+        ends = {"holding": to_int(ctrl.hold_o), "sharing": to_int(ctrl.share_o), "settled and waiting": 1}
+        waiting = next(name for name, now in ends.items() if now)
+        negative = {"negative rows"} if to_int(ctrl.s_q) else set()
+        return {waiting if settled else f"settling {to_int(ctrl.wait_q)}"} | negative
 
     def _converting(self) -> set[str]:
         ctrl, trial = self.ctrl, to_int(self.sar.seq_q)
@@ -108,8 +115,11 @@ class States(Agent):
     def _leaving(self) -> set[str]:
         adder, dut = self.adder, self.dut
         names = {f"{to_int(adder.have_q)} partial sums in", f"{to_int(self.requant.left_q)} sums to leave"}
+        names.add(f"{to_int(self.products.have_q)} residual codes in")
         if to_int(adder.psum_ready_o):
             names.add("partial sums due")
+        if to_int(self.products.ready_o):
+            names.add("residual codes due")
         if to_int(dut.out_valid_o):
             names.add("output moves" if to_int(dut.out_ready_i) else "output waits")
         return names
@@ -124,19 +134,19 @@ class Memories:
         self.cfg = cfg
         self.cells = _loaded(dut.u_flash_array.cell_mem, files.cells_hex(cfg, die, 0))
         self.thresholds = _loaded(front.threshold_mem, files.thresholds_hex(die, 0))
-        table = (inside.u_requantize.mult_mem, inside.u_requantize.add_mem)
+        table = (inside.u_requantize.mult_mem, inside.u_requantize.add_mem, inside.u_residual.mult_mem)
         self.unreset = [word for memory in (inside.u_shift_add.acc_q, *table) for word in memory]
-        self.unreset += [front.hold_q, front.sample_q]
+        self.unreset += [front.share_q, front.hold_q, front.sample_q]
 
     def forget(self) -> None:
-        """Accumulators, column table, held and sampled columns become X."""
+        """Accumulators, column table, shared, held and sampled columns become X."""
         for word in self.unreset:
             spoil(word)
 
     def leave(self, chain: Chain) -> None:
         """X in cells at code 0 or of rows no round drives, in thresholds of trial 0 or of ADCs no column uses."""
         codes, trials = 1 << self.cfg.dac_bits, 1 << self.cfg.adc_bits
-        rows = {row for rnd in chain.rounds for row in range(rnd.row_base, rnd.row_base + rnd.row_count)}
+        rows = {row for rnd in chain.rounds for row in range(rnd.row_base, rnd.row_base + rnd.driven_rows)}
         adcs = max(rnd.col_count for rnd in chain.rounds)
         for n, (word, value) in enumerate(self.cells):
             word.value = value if n // codes in rows and n % codes else unknown(len(word))

@@ -99,7 +99,15 @@ PROOFS = (
         ("shift_add.v",),
         ENCODINGS,
         show=("rst_ni", "code_valid_i", "code_ready_o", "first_i", "psum_i", "final_i", "in_q", "sum_valid_o"),
-        apart=(("sum_ready_i", "sum_valid_o"), ("psum_valid_i", "psum_ready_o"), ("code_valid_i", "code_ready_o")),
+        apart=(
+            ("sum_ready_i", "sum_valid_o"),
+            ("psum_valid_i", "psum_ready_o"),
+            ("code_valid_i", "code_ready_o"),
+            *(
+                (start, "sum_o")
+                for start in ("sum_ready_i", "psum_valid_i", "psum_data_i", "psum_lanes_i", "res_full_i")
+            ),
+        ),
     ),
     Proof(
         "streams_residual",
