@@ -67,7 +67,8 @@ class States(Agent):
         beats, settled = cfg.rows // cfg.in_lanes, cfg.wl_cycles + cfg.settle_cycles - 1
         names = ["mult moves", "add moves", *(f"word {w} moves" for w in range(cfg.round_words))]
         names += ["armed", *(f"{n} beats in" for n in range(1, beats)), "a vector waits"]
-        names += [*(f"settling {n}" for n in range(settled)), "settled and waiting", "holding"]
+        names += [*(f"settling {n}" for n in range(settled)), "settled and waiting", "holding", "negative rows"]
+        names += ["sharing"] if cfg.analog_slices else []
         positions = range(cfg.cols_per_adc)
         names += [
             "sample waits",
@@ -99,8 +100,10 @@ class States(Agent):
         if not to_int(ctrl.busy_q):
             return set()
         settled = to_int(ctrl.wait_q) == cfg.wl_cycles + cfg.settle_cycles - 1
-        waiting = "holding" if to_int(ctrl.hold_o) else "settled and waiting"
-        return {waiting if settled else f"settling {to_int(ctrl.wait_q)}"}
+        ends = {"holding": to_int(ctrl.hold_o), "sharing": to_int(ctrl.share_o), "settled and waiting": 1}
+        waiting = next(name for name, now in ends.items() if now)
+        negative = {"negative rows"} if to_int(ctrl.s_q) else set()
+        return {waiting if settled else f"settling {to_int(ctrl.wait_q)}"} | negative
 
     def _converting(self) -> set[str]:
         ctrl, trial = self.ctrl, to_int(self.sar.seq_q)
