@@ -59,6 +59,12 @@ module cim_axi #(
   output wire                           sample_o,
   output wire [6:0]                     step_shift_o,
   output wire                           step_three_o,
+  output wire                           step_fine_o,
+  output wire [1:0]                     line_sel_o,
+  output wire                           pulse_o,
+  output wire [1:0]                     pulse_kind_o,
+  output wire [7:0]                     pulse_level_o,
+  output wire [N_ADCS-1:0]              pulse_mask_o,
   output wire [N_ADCS*TRIALS-1:0]       trial_o,
   input  wire [N_ADCS-1:0]              cmp_i
 );
@@ -241,7 +247,19 @@ module cim_axi #(
     .step_shift_o (step_shift_o),
     .step_three_o (step_three_o),
     .trial_o      (trial_o),
-    .cmp_i        (cmp_i)
+    .cmp_i        (cmp_i),
+
+    // The program-verify controller has no registers yet: it never starts
+    .prog_start_i(1'b0), .prog_op_i(2'd0), .prog_row_base_i(16'd0), .prog_row_count_i(16'd0), .prog_retries_i(4'd0),
+    .prog_step_i(8'd0), .prog_erase_limit_i({CODE_BITS{1'b0}}), .prog_margin_i({CODE_BITS{1'b0}}),
+    .prog_window_i({CODE_BITS{1'b0}}), .prog_targets_i({(CODE_BITS << CELL_BITS){1'b0}}), .prog_erase_ramp_i(48'd0),
+    .prog_coarse_ramp_i(48'd0), .prog_fine_ramp_i(48'd0), .prog_target_valid_i(1'b0),
+    .prog_target_data_i({(N_ADCS * CELL_BITS){1'b0}}), .prog_status_ready_i(1'b0), .prog_busy_o(), .prog_erase_done_o(),
+    .prog_done_o(), .prog_error_o(), .prog_erase_pulses_o(), .prog_coarse_pulses_o(), .prog_fine_pulses_o(),
+    .prog_unerased_o(), .prog_target_ready_o(), .prog_status_valid_o(), .prog_status_data_o(), .prog_status_code_o(),
+    .prog_status_coarse_o(), .prog_status_fine_o(), .prog_status_last_o(), .prog_status_again_o(),
+    .line_sel_o(line_sel_o), .step_fine_o(step_fine_o), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o),
+    .pulse_level_o(pulse_level_o), .pulse_mask_o(pulse_mask_o)
   );
 
   // Results: the second register takes the beat that is under way when the sink stops, so no ready passes through //

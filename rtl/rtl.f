@@ -5,4 +5,5 @@ rtl/column_correct.v
 rtl/shift_add.v
 rtl/requantize.v
 rtl/macro_ctrl.v
+rtl/prog_ctrl.v
 rtl/cim_macro.v

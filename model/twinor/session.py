@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twinor import data as data_module
@@ -17,6 +18,7 @@ from twinor.die import ideal_die, load_die, sample_die, save_die
 from twinor.errors import TwinorError
 from twinor.params import RTL
 from twinor.place import place
+from twinor.program import program_die, programmed_die
 from twinor.quantize import Recipe, trained_digits
 from twinor.quantize import crossval as run_folds
 from twinor.quantize import total as sum_folds
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from twinor.place import Placement, Steps
     from twinor.store import Trained
 
-__all__ = ["cosim", "crossval", "run", "trained", "write_die"]
+__all__ = ["cosim", "crossval", "prepare", "run", "trained", "write_die", "write_json"]
 
 
 def trained(*, seed: int, fold: int, console: Console) -> Trained:
@@ -54,9 +56,18 @@ def trained(*, seed: int, fold: int, console: Console) -> Trained:
 
 
 def prepare(
-    preset: str, *, images: int, seed: int, die_seed: int | None, die: Path | None, console: Console
+    preset: str,
+    *,
+    images: int,
+    seed: int,
+    die_seed: int | None,
+    die: Path | None,
+    console: Console,
+    programmed: bool = False,
 ) -> Workbench:
     """Train (or read), calibrate, place and draw the die; prints what was applied. Mistakes show before training."""
+    if programmed and die is not None:
+        raise TwinorError("give either --die or --programmed, not both; the die of `twinor program` is programmed")
     if die is not None and die_seed is not None:
         raise TwinorError("give either --die or --die-seed, not both")
     if die is not None and not die.is_file():
@@ -68,7 +79,12 @@ def prepare(
         raise TwinorError(f"--images {images}: the test part has {available} images")
     net = trained(seed=seed, fold=0, console=console)
     steps, placement = _placed(config, net.network, dataset.images[net.train_index])
+    if programmed and die_seed is None:
+        die_seed = 0
     chips = _die(config, placement, die_seed=die_seed, die=die)
+    if programmed:
+        with tables.Progress(console) as progress:
+            chips = program_and_apply(config, chips, placement, progress=partial(progress.show, "program"))
     console.print(
         f"preset {config.name} ({config.digest()[:12]})  training seed {seed}  network {net.key[:12]}  "
         f"die {'ideal' if chips.seed is None else f'seed {chips.seed}'}  macros {len(placement.levels)}",
@@ -82,6 +98,7 @@ def prepare(
         steps=steps,
         placement=placement,
         die=chips,
+        programmed=programmed,
         count=images,
     )
 
@@ -99,6 +116,14 @@ def _die(config: Config, placement: Placement, *, die_seed: int | None, die: Pat
     if die_seed is not None:
         return sample_die(config, placement.levels, seed=die_seed)
     return ideal_die(config, placement.levels)
+
+
+def program_and_apply(
+    config: Config, die: Die, placement: Placement, *, progress: Callable[[int, int], None] | None = None
+) -> Die:
+    """The die after the program-verify controller has brought all its cells to their levels."""
+    results = program_die(config, die, placement.levels, seed=die.seed, progress=progress)
+    return programmed_die(config, die, results, seed=die.seed)
 
 
 def run(
@@ -128,7 +153,7 @@ def run(
     scores = bench.references() | {backend: bench.percent(logits)}
     tables.show("accuracy", tables.accuracy(scores, images), console)
     done = pages.Run(verb="run", bench=bench, engine=backend, logits=logits, scores=scores)
-    _write_json(out / f"{done.name}.json", bench.applied() | {"accuracy": scores}, console)
+    write_json(out / f"{done.name}.json", bench.applied() | {"accuracy": scores}, console)
     if report:
         _write_page(done, out, console)
 
@@ -137,6 +162,7 @@ def cosim(
     preset: str,
     *,
     images: int,
+    programmed: bool,
     die_seed: int | None,
     die: Path | None,
     seed: int,
@@ -151,7 +177,9 @@ def cosim(
     _compile(preset, rtl or RTL, simulator)  # a missing simulator shows before anything long starts
     if report:
         pages.require()
-    bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
+    bench = prepare(
+        preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console, programmed=programmed
+    )
     began = time.monotonic()
     result = _through_verilog(bench, rtl=rtl or RTL, simulator=simulator, timeout=timeout, out=out, console=console)
     seconds = time.monotonic() - began
@@ -171,7 +199,7 @@ def cosim(
         layers=result.layers,
         rtl=rtl or RTL,
     )
-    _write_json(out / f"{done.name}.json", content, console)
+    write_json(out / f"{done.name}.json", content, console)
     if report:
         _write_page(done, out, console)
 
@@ -241,10 +269,11 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     scores = dict(zip(("float", "fake-quantized", "int4"), whole.percent(), strict=True))
     folds = [asdict(r) for r in results]
     report = {"preset": config.name, "config": config.digest(), "seed": seed, "accuracy": scores, "folds": folds}
-    _write_json(out / f"crossval-{config.name}.json", report, console)
+    write_json(out / f"crossval-{config.name}.json", report, console)
 
 
-def _write_json(path: Path, content: dict[str, Any], console: Console) -> None:
+def write_json(path: Path, content: dict[str, Any], console: Console) -> None:
+    """Write a result, whole or not at all, and say so."""
     write_text(path, json.dumps(content, indent=2) + "\n")
     console.print(f"wrote {path}", soft_wrap=True)
 

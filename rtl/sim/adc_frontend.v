@@ -2,7 +2,7 @@
 //
 // Behavioural ADC front end: double-buffered hold, column multiplexer, CDAC threshold table and comparator.
 //
-//   cmp[a] = sample[a] >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
+//   cmp[a] = sample[a] * (fine ? 16 : 1) >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
 //
 // Golden twin : model/twinor/golden/adc_frontend.py
 // Spec        : rtl/sim/adc_frontend.md
@@ -23,6 +23,7 @@ module adc_frontend #(
   input  wire                       sample_i,  // sample the held columns at the end of this cycle
   input  wire [6:0]                 step_shift_i,
   input  wire                       step_three_i,
+  input  wire                       step_fine_i,   // the step counts sixteenths of an array unit
   input  wire [N_ADCS*TRIALS-1:0]   trial_i,
   output wire [N_ADCS-1:0]          cmp_o
 );
@@ -46,8 +47,9 @@ module adc_frontend #(
       wire signed [63:0]         level  = threshold_mem[(a << TRIALS) + trial];
       wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
       wire signed [Q_BITS-1:0]   sample = sample_q[a*Q_BITS +: Q_BITS];
+      wire signed [63:0]         wide   = {{(64 - Q_BITS){sample[Q_BITS-1]}}, sample};
 
-      assign cmp_o[a] = sample >= (triple <<< step_shift_i);
+      assign cmp_o[a] = (wide <<< {step_fine_i, 2'b00}) >= (triple <<< step_shift_i);
     end
   endgenerate
 

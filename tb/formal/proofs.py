@@ -116,6 +116,7 @@ PROOFS = (
             "sar_adc.v",
             "clip_count.v",
             "column_correct.v",
+            "prog_ctrl.v",
             "shift_add.v",
             "requantize.v",
         ),

@@ -2,7 +2,7 @@
 """ADC front end: the column multiplexer, and the comparator of every ADC with its threshold table.
 
     column c  ->  ADC c mod n_adcs at multiplexer position c div n_adcs
-    cmp = q >= threshold[adc, trial] * step
+    cmp = q >= threshold[adc, trial] * step                  16 * q >= threshold * step in a verify read
 
 Verilog twin: rtl/sim/adc_frontend.v
 """
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["adc_of_column", "compare"]
+__all__ = ["FINE_BITS", "adc_of_column", "compare"]
+
+FINE_BITS = 4
+"""A verify read's step counts sixteenths of an array unit."""
 
 
 def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -33,7 +36,7 @@ def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.in
 
 
 def compare(
-    q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: NDArray[np.int64], *, step: int
+    q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: NDArray[np.int64], *, step: int, fine: bool = False
 ) -> NDArray[np.bool_]:
     """What the comparators answer to one trial each.
 
@@ -41,7 +44,8 @@ def compare(
         q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
         thresholds: int32[columns, 2**trials], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
         trial: int64[..., columns], kept trials and the one under trial, as bits.
-        step: array units per LSB.
+        step: array units per LSB, or sixteenths of one.
+        fine: the step counts sixteenths, for verify reads.
 
     Returns:
         bool[..., columns]: the column quantity reaches the threshold.
@@ -52,5 +56,5 @@ def compare(
         [[True], [False]]
     """
     columns = np.arange(q.shape[-1])
-    answer: NDArray[np.bool_] = q >= thresholds[columns, trial].astype(np.int64) * step
+    answer: NDArray[np.bool_] = q << (FINE_BITS if fine else 0) >= thresholds[columns, trial].astype(np.int64) * step
     return answer
