@@ -217,6 +217,16 @@ module cim_axi #(
 
   assign s_axis_act_tready = act_ready && enable;
 
+  wire                        prog_busy, prog_erase_done, prog_done, prog_error, prog_target_ready, prog_status_valid;
+  wire                        prog_status_last, prog_status_again;
+  wire [31:0]                 prog_erase_pulses, prog_coarse_pulses, prog_fine_pulses, prog_unerased;
+  wire [N_ADCS*2-1:0]         prog_status_data;
+  wire [N_ADCS*CODE_BITS-1:0] prog_status_code;
+  wire [7:0]                  prog_status_coarse, prog_status_fine;
+  wire unused_prog = &{1'b0, prog_busy, prog_erase_done, prog_done, prog_error, prog_target_ready, prog_status_valid,
+                       prog_status_last, prog_status_again, prog_erase_pulses, prog_coarse_pulses, prog_fine_pulses,
+                       prog_unerased, prog_status_data, prog_status_code, prog_status_coarse, prog_status_fine};
+
   cim_macro #(
 `include "macro_params_inst.vh"
   ) u_cim_macro (
@@ -254,12 +264,15 @@ module cim_axi #(
     .prog_step_i(8'd0), .prog_erase_limit_i({CODE_BITS{1'b0}}), .prog_margin_i({CODE_BITS{1'b0}}),
     .prog_window_i({CODE_BITS{1'b0}}), .prog_targets_i({(CODE_BITS << CELL_BITS){1'b0}}), .prog_erase_ramp_i(48'd0),
     .prog_coarse_ramp_i(48'd0), .prog_fine_ramp_i(48'd0), .prog_target_valid_i(1'b0),
-    .prog_target_data_i({(N_ADCS * CELL_BITS){1'b0}}), .prog_status_ready_i(1'b0), .prog_busy_o(), .prog_erase_done_o(),
-    .prog_done_o(), .prog_error_o(), .prog_erase_pulses_o(), .prog_coarse_pulses_o(), .prog_fine_pulses_o(),
-    .prog_unerased_o(), .prog_target_ready_o(), .prog_status_valid_o(), .prog_status_data_o(), .prog_status_code_o(),
-    .prog_status_coarse_o(), .prog_status_fine_o(), .prog_status_last_o(), .prog_status_again_o(),
-    .line_sel_o(line_sel_o), .step_fine_o(step_fine_o), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o),
-    .pulse_level_o(pulse_level_o), .pulse_mask_o(pulse_mask_o)
+    .prog_target_data_i({(N_ADCS * CELL_BITS){1'b0}}), .prog_status_ready_i(1'b0), .prog_busy_o(prog_busy),
+    .prog_erase_done_o(prog_erase_done), .prog_done_o(prog_done), .prog_error_o(prog_error),
+    .prog_erase_pulses_o(prog_erase_pulses), .prog_coarse_pulses_o(prog_coarse_pulses),
+    .prog_fine_pulses_o(prog_fine_pulses), .prog_unerased_o(prog_unerased), .prog_target_ready_o(prog_target_ready),
+    .prog_status_valid_o(prog_status_valid), .prog_status_data_o(prog_status_data),
+    .prog_status_code_o(prog_status_code), .prog_status_coarse_o(prog_status_coarse),
+    .prog_status_fine_o(prog_status_fine), .prog_status_last_o(prog_status_last),
+    .prog_status_again_o(prog_status_again), .line_sel_o(line_sel_o), .step_fine_o(step_fine_o), .pulse_o(pulse_o),
+    .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o), .pulse_mask_o(pulse_mask_o)
   );
 
   // Results: the second register takes the beat that is under way when the sink stops, so no ready passes through //

@@ -66,12 +66,7 @@ def prepare(
     programmed: bool = False,
 ) -> Workbench:
     """Train (or read), calibrate, place and draw the die; prints what was applied. Mistakes show before training."""
-    if programmed and die is not None:
-        raise TwinorError("give either --die or --programmed, not both; the die of `twinor program` is programmed")
-    if die is not None and die_seed is not None:
-        raise TwinorError("give either --die or --die-seed, not both")
-    if die is not None and not die.is_file():
-        raise TwinorError(f"no die file {die}; write one with `twinor die`")
+    _check_die(die, die_seed, programmed)
     config = load(preset)
     dataset = data_module.digits()
     available = len(data_module.split(dataset.labels).test)
@@ -79,12 +74,9 @@ def prepare(
         raise TwinorError(f"--images {images}: the test part has {available} images")
     net = trained(seed=seed, fold=0, console=console)
     steps, placement = _placed(config, net.network, dataset.images[net.train_index])
-    if programmed and die_seed is None:
-        die_seed = 0
-    chips = _die(config, placement, die_seed=die_seed, die=die)
+    chips = _die(config, placement, die_seed=0 if programmed and die_seed is None else die_seed, die=die)
     if programmed:
-        with tables.Progress(console) as progress:
-            chips = program_and_apply(config, chips, placement, progress=partial(progress.show, "program"))
+        chips = _programmed(config, chips, placement, console)
     console.print(
         f"preset {config.name} ({config.digest()[:12]})  training seed {seed}  network {net.key[:12]}  "
         f"die {'ideal' if chips.seed is None else f'seed {chips.seed}'}  macros {len(placement.levels)}",
@@ -103,6 +95,23 @@ def prepare(
     )
 
 
+def _check_die(die: Path | None, die_seed: int | None, programmed: bool) -> None:
+    if programmed and die is not None:
+        raise TwinorError("give either --die or --programmed, not both; the die of `twinor program` is programmed")
+    if die is not None and die_seed is not None:
+        raise TwinorError("give either --die or --die-seed, not both")
+    if die is not None and not die.is_file():
+        raise TwinorError(f"no die file {die}; write one with `twinor die`")
+
+
+def _programmed(config: Config, die: Die, placement: Placement, console: Console) -> Die:
+    """The die after the program-verify controller has brought all its cells to their levels."""
+    with tables.Progress(console) as progress:
+        show = partial(progress.show, "program")
+        results = program_die(config, die, placement.levels, seed=die.seed, progress=show)
+    return programmed_die(config, die, results, seed=die.seed)
+
+
 def _placed(
     config: Config, network: IntegerNetwork, training: NDArray[np.integer]
 ) -> tuple[dict[str, Steps], Placement]:
@@ -116,14 +125,6 @@ def _die(config: Config, placement: Placement, *, die_seed: int | None, die: Pat
     if die_seed is not None:
         return sample_die(config, placement.levels, seed=die_seed)
     return ideal_die(config, placement.levels)
-
-
-def program_and_apply(
-    config: Config, die: Die, placement: Placement, *, progress: Callable[[int, int], None] | None = None
-) -> Die:
-    """The die after the program-verify controller has brought all its cells to their levels."""
-    results = program_die(config, die, placement.levels, seed=die.seed, progress=progress)
-    return programmed_die(config, die, results, seed=die.seed)
 
 
 def run(
@@ -177,9 +178,8 @@ def cosim(
     _compile(preset, rtl or RTL, simulator)  # a missing simulator shows before anything long starts
     if report:
         pages.require()
-    bench = prepare(
-        preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console, programmed=programmed
-    )
+    chosen = partial(prepare, preset, images=images, seed=seed, die_seed=die_seed, die=die)
+    bench = chosen(programmed=programmed, console=console)
     began = time.monotonic()
     result = _through_verilog(bench, rtl=rtl or RTL, simulator=simulator, timeout=timeout, out=out, console=console)
     seconds = time.monotonic() - began
@@ -188,8 +188,7 @@ def cosim(
     _show_layers(result.layers, console)
     tables.show("accuracy", tables.accuracy(scores, images), console)
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
-    content = bench.applied() | {"simulator": simulator, "seconds": seconds}
-    content |= {"layers": _entries(result.layers), "accuracy": scores}
+    more = {"simulator": simulator, "seconds": seconds, "layers": _entries(result.layers), "accuracy": scores}
     done = pages.Run(
         verb="cosim",
         bench=bench,
@@ -199,7 +198,7 @@ def cosim(
         layers=result.layers,
         rtl=rtl or RTL,
     )
-    write_json(out / f"{done.name}.json", content, console)
+    write_json(out / f"{done.name}.json", bench.applied() | more, console)
     if report:
         _write_page(done, out, console)
 

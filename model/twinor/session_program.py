@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from twinor.config import Config
     from twinor.program import MacroResult
     from twinor.workbench import Workbench
 
@@ -43,15 +44,7 @@ def program(
     console: Console,
 ) -> None:
     """Program the network's cells; tables, and `program-<preset>-die<seed>`, JSON and die."""
-    if backend not in BACKENDS:
-        raise TwinorError(f"unknown --backend {backend}: expected one of {', '.join(BACKENDS)}")
-    config = load(preset)
-    if rows is not None and rows > config.rows:
-        raise TwinorError(f"--rows {rows}: preset {config.name} has {config.rows} word lines")
-    if backend == "rtl":
-        from twinor.cosim import icarus
-
-        icarus.build(config)  # a missing simulator shows before anything long starts
+    config = _check(preset, backend, rows)
     bench = prepare(preset, images=1, seed=seed, die_seed=die_seed, die=None, console=console)
     chosen = _macros(bench, layer, macros)
     with tables.Progress(console) as progress:
@@ -75,6 +68,20 @@ def program(
     save_die(out / f"{name}.npz", die)
     whole = "" if die.levels_digest else "; not every cell was programmed, so it is no die for `twinor cosim`"
     console.print(f"wrote {out / f'{name}.npz'}{whole}", soft_wrap=True)
+
+
+def _check(preset: str, backend: str, rows: int | None) -> Config:
+    """Mistakes that show before training."""
+    if backend not in BACKENDS:
+        raise TwinorError(f"unknown --backend {backend}: expected one of {', '.join(BACKENDS)}")
+    config = load(preset)
+    if rows is not None and rows > config.rows:
+        raise TwinorError(f"--rows {rows}: preset {config.name} has {config.rows} word lines")
+    if backend == "rtl":
+        from twinor.cosim import icarus
+
+        icarus.build(config)  # a missing simulator shows before anything long starts
+    return config
 
 
 def _macros(bench: Workbench, layer: str | None, macros: int | None) -> list[int]:

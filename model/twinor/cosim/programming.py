@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["ProgrammingDiffers", "check_macro"]
 
 
+WHERE = "golden and rtl differ in programming macro"
+
+
 class ProgrammingDiffers(TwinorError):
     """Golden and the Verilog did not do the same; names macro, quantity, place and both values."""
 
@@ -52,26 +55,38 @@ def check_macro(config: Config, die: Die, result: MacroResult, model: Path, *, s
             raise SimulatorError(f"the simulation ended before the programming did; {icarus.tail(log)}")
         statuses = [line.split() for line in (folder / "run.prog").read_text(encoding="ascii").splitlines()]
         states = (folder / "run.states").read_text(encoding="ascii")
-    where = f"golden and rtl differ in programming macro {result.macro}"
+    _compare_streams(config, result, statuses)
+    words = _compare_cells(config, result, states)
+    return (len(statuses) - 1) * (2 * config.n_adcs + 4) + 5 + words
+
+
+def _compare_streams(config: Config, result: MacroResult, statuses: list[list[str]]) -> None:
+    """Statuses, codes and pulse counts of every group, then counters and cycles."""
     *seen, end = statuses
-    expected = _statuses(config, result.done, result.settings)
+    expected = _statuses(config, result.done)
     for n, (got, wanted) in enumerate(zip(seen, expected, strict=False)):
         if got != wanted:
-            raise ProgrammingDiffers(f"{where}: {_place(config, result, n)}: golden {wanted}, rtl {got}")
+            place = _place(config, result, n)
+            raise ProgrammingDiffers(f"{WHERE} {result.macro}: {place}: golden {wanted}, rtl {got}")
     counters = [result.done.cycles, *result.pulses, result.done.unerased]
     ends = ["end", *(f"{value:08x}" for value in counters)]
     if (len(seen), end) != (len(expected), ends):
         raise ProgrammingDiffers(
-            f"{where}: golden ends with {len(expected)} groups and {ends}, rtl with {len(seen)} groups and {end}; "
+            f"{WHERE} {result.macro}: golden {ends} after {len(expected)} groups, rtl {end} after {len(seen)}; "
             "the figures are cycles, erase, coarse and fine pulses, and cells that did not erase, in hexadecimal"
         )
-    words = [line for line in states.split("\n") if line and not line.startswith("//")]
-    wanted_words = files.states_hex(result.done.cells).split()
-    for n, (got_word, wanted_word) in enumerate(zip(" ".join(words).split(), wanted_words, strict=True)):
-        if got_word.lower() != wanted_word:
+
+
+def _compare_cells(config: Config, result: MacroResult, states: str) -> int:
+    """Speed and threshold of every cell; how many there are."""
+    lines = [line for line in states.split("\n") if line and not line.startswith("//")]
+    expected = files.states_hex(result.done.cells).split()
+    for n, (got, wanted) in enumerate(zip(" ".join(lines).split(), expected, strict=True)):
+        if got.lower() != wanted:
             cell = f"row {n // config.bit_lines}, bit line {n % config.bit_lines}"
-            raise ProgrammingDiffers(f"{where}: speed and threshold of {cell}: golden {wanted_word}, rtl {got_word}")
-    return len(expected) * (2 * config.n_adcs + 4) + len(counters) + len(wanted_words)
+            what = f"speed and threshold of {cell}"
+            raise ProgrammingDiffers(f"{WHERE} {result.macro}: {what}: golden {wanted}, rtl {got}")
+    return len(expected)
 
 
 def _write(config: Config, die: Die, result: MacroResult, folder: Path, seed: int | None) -> list[str]:
@@ -100,7 +115,7 @@ def _settings_hex(config: Config, settings: Settings, rows: range) -> str:
     return " ".join(f"{value:x}" for value in values + more) + "\n"
 
 
-def _statuses(config: Config, done: Programmed, settings: Settings) -> list[list[str]]:
+def _statuses(config: Config, done: Programmed) -> list[list[str]]:
     """The status stream as the harness logs it."""
     lines: list[list[str]] = []
     for n, p in enumerate(done.passes):
