@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twinor.cells import blank, settings_of, tables
+from twinor.cells import blank, settings_of, tables, verify_step
 from twinor.config import Config, load
 from twinor.die import ideal_die, sample_die
 from twinor.golden.flash_array import Cells
@@ -43,11 +43,11 @@ def operate(config: Config, cells: Cells, *, levels: Any = None, seed: int | Non
 @pytest.mark.parametrize("config", [TINY, NOR40, EXACT, OFFSET, TWOS, load("nor40_int4_dac4")], ids=ids)
 def test_the_verify_step_is_the_finest_that_fits_the_top_level(config: Config) -> None:
     """Half a level above the top is within the codes, and the next finer step has no room for it."""
-    top = 2 * (1 << config.cell_bits) - 1  # half levels
+    step, top = verify_step(config), 2 * (1 << config.cell_bits) - 1  # half levels
     reach = 8 * top * ((1 << config.dac_bits) - 1)  # sixteenths of an array unit
-    finer = [m << k for k in range(12) for m in (1, 3) if m << k < config.verify_step]
-    assert reach <= config.code_max * config.verify_step
-    assert all(reach > config.code_max * step for step in finer)
+    finer = [m << k for k in range(12) for m in (1, 3) if m << k < step]
+    assert reach <= config.code_max * step
+    assert all(reach > config.code_max * other for other in finer)
 
 
 @pytest.mark.fast

@@ -22,7 +22,7 @@ from twinor.golden.prog_ctrl import Ramp, Settings
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["BASE_MV", "PULSE_US", "SPEED_SIGMA", "UNITS_PER_MV", "blank", "settings_of", "tables"]
+__all__ = ["BASE_MV", "PULSE_US", "SPEED_SIGMA", "UNITS_PER_MV", "blank", "settings_of", "tables", "verify_step"]
 
 UNITS_PER_MV = 32
 """Threshold units of a millivolt."""
@@ -88,6 +88,18 @@ def blank(config: Config, *, macro: int, seed: int | None) -> Cells:
     )
 
 
+def verify_step(config: Config) -> int:
+    """ADC step of a verify read in sixteenths of an array unit: the finest that fits half a level above the top.
+
+    Example:
+        >>> from twinor.config import load
+        >>> [verify_step(load(name)) for name in ("nor40_int4", "nor40_int4_exact", "nor40_int4_dac4", "tiny")]
+        [3, 1, 16, 8]
+    """
+    most = 8 * ((2 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1)
+    return min(m << k for k in range(24) for m in (1, 3) if config.code_max * (m << k) >= most)
+
+
 def settings_of(config: Config, *, retries: int = 0) -> Settings:
     """Settings that bring the cells of `tables` to the levels of a configuration.
 
@@ -100,7 +112,7 @@ def settings_of(config: Config, *, retries: int = 0) -> Settings:
         >>> settings.step, settings.targets, settings.erase_limit, settings.margin, settings.window
         (3, (0, 16, 32, 48, 64, 80, 96, 112), 120, 16, 2)
     """
-    step, top = config.verify_step, (1 << config.cell_bits) - 1
+    step, top = verify_step(config), (1 << config.cell_bits) - 1
     unit = 16 * ((1 << config.dac_bits) - 1)
     targets = tuple((level * unit + step // 2) // step for level in range(top + 1))
     pitch = max(1, unit // step)

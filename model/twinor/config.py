@@ -222,12 +222,6 @@ class Config:
         return tuple(sorted(s for s in both if s <= top))
 
     @property
-    def verify_step(self) -> int:
-        """ADC step of a verify read in sixteenths of an array unit: the finest that fits half a level above the top."""
-        most = 8 * ((2 << self.cell_bits) - 1) * ((1 << self.dac_bits) - 1)
-        return min(m << k for k in range(24) for m in (1, 3) if self.code_max * (m << k) >= most)
-
-    @property
     def round_bound(self) -> int:
         """Largest change that one round can make to an accumulator, over all codes and steps."""
         groups = -(-self.rows // self.active_rows)

@@ -185,8 +185,7 @@ def cosim(
     seconds = time.monotonic() - began
     scores = bench.references()
     scores |= {"golden": bench.percent(result.golden_logits), "rtl": bench.percent(result.rtl_logits)}
-    _show_layers(result.layers, console)
-    tables.show("accuracy", tables.accuracy(scores, images), console)
+    _show_layers(result.layers, scores, images, console)
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
     more = {"simulator": simulator, "seconds": seconds, "layers": _entries(result.layers), "accuracy": scores}
     done = pages.Run(
@@ -211,9 +210,10 @@ def _compile(preset: str, rtl: Path, simulator: str) -> None:
     BUILDERS[simulator](load(preset), rtl=rtl)
 
 
-def _show_layers(layers: Sequence[LayerResult], console: Console) -> None:
+def _show_layers(layers: Sequence[LayerResult], scores: dict[str, float], images: int, console: Console) -> None:
     tables.show("golden and rtl, layer by layer", tables.layers(layers), console)
     tables.show("mismatches per seam", tables.seams(layers), console)
+    tables.show("accuracy", tables.accuracy(scores, images), console)
 
 
 def _entries(layers: Sequence[LayerResult]) -> list[dict[str, Any]]:
