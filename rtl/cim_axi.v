@@ -64,6 +64,12 @@ module cim_axi #(
   output wire                           sample_o,
   output wire [6:0]                     step_shift_o,
   output wire                           step_three_o,
+  output wire                           step_fine_o,
+  output wire [1:0]                     line_sel_o,
+  output wire                           pulse_o,
+  output wire [1:0]                     pulse_kind_o,
+  output wire [7:0]                     pulse_level_o,
+  output wire [N_ADCS-1:0]              pulse_mask_o,
   output wire [N_ADCS*TRIALS-1:0]       trial_o,
   input  wire [N_ADCS-1:0]              cmp_i
 );
@@ -225,6 +231,16 @@ module cim_axi #(
 
   assign s_axis_act_tready = act_ready && enable;
 
+  wire                        prog_busy, prog_erase_done, prog_done, prog_error, prog_target_ready, prog_status_valid;
+  wire                        prog_status_last, prog_status_again;
+  wire [31:0]                 prog_erase_pulses, prog_coarse_pulses, prog_fine_pulses, prog_unerased;
+  wire [N_ADCS*2-1:0]         prog_status_data;
+  wire [N_ADCS*CODE_BITS-1:0] prog_status_code;
+  wire [7:0]                  prog_status_coarse, prog_status_fine;
+  wire unused_prog = &{1'b0, prog_busy, prog_erase_done, prog_done, prog_error, prog_target_ready, prog_status_valid,
+                       prog_status_last, prog_status_again, prog_erase_pulses, prog_coarse_pulses, prog_fine_pulses,
+                       prog_unerased, prog_status_data, prog_status_code, prog_status_coarse, prog_status_fine};
+
   cim_macro #(
 `include "macro_params_inst.vh"
   ) u_cim_macro (
@@ -266,7 +282,22 @@ module cim_axi #(
     .step_shift_o (step_shift_o),
     .step_three_o (step_three_o),
     .trial_o      (trial_o),
-    .cmp_i        (cmp_i)
+    .cmp_i        (cmp_i),
+
+    // The program-verify controller has no registers yet: it never starts
+    .prog_start_i(1'b0), .prog_op_i(2'd0), .prog_row_base_i(16'd0), .prog_row_count_i(16'd0), .prog_retries_i(4'd0),
+    .prog_step_i(8'd0), .prog_erase_limit_i({CODE_BITS{1'b0}}), .prog_margin_i({CODE_BITS{1'b0}}),
+    .prog_window_i({CODE_BITS{1'b0}}), .prog_targets_i({(CODE_BITS << CELL_BITS){1'b0}}), .prog_erase_ramp_i(48'd0),
+    .prog_coarse_ramp_i(48'd0), .prog_fine_ramp_i(48'd0), .prog_target_valid_i(1'b0),
+    .prog_target_data_i({(N_ADCS * CELL_BITS){1'b0}}), .prog_status_ready_i(1'b0), .prog_busy_o(prog_busy),
+    .prog_erase_done_o(prog_erase_done), .prog_done_o(prog_done), .prog_error_o(prog_error),
+    .prog_erase_pulses_o(prog_erase_pulses), .prog_coarse_pulses_o(prog_coarse_pulses),
+    .prog_fine_pulses_o(prog_fine_pulses), .prog_unerased_o(prog_unerased), .prog_target_ready_o(prog_target_ready),
+    .prog_status_valid_o(prog_status_valid), .prog_status_data_o(prog_status_data),
+    .prog_status_code_o(prog_status_code), .prog_status_coarse_o(prog_status_coarse),
+    .prog_status_fine_o(prog_status_fine), .prog_status_last_o(prog_status_last),
+    .prog_status_again_o(prog_status_again), .line_sel_o(line_sel_o), .step_fine_o(step_fine_o), .pulse_o(pulse_o),
+    .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o), .pulse_mask_o(pulse_mask_o)
   );
 
   // Results: the second register takes the beat that is under way when the sink stops, so no ready passes through //

@@ -54,21 +54,47 @@ module cim_macro #(
 
   // Codes at either end of the ADC's range since the last clear
   input  wire                           clip_clear_i,
-  output wire [31:0]                    clip_low_o,
-  output wire [31:0]                    clip_high_o,
+  output wire [31:0]                    clip_low_o, clip_high_o,
+
+  // Programming: rtl/prog_ctrl.md; a ramp is {cycles of a pulse, most pulses, step, first level}
+  input  wire                           prog_start_i,
+  input  wire [1:0]                     prog_op_i,
+  input  wire [15:0]                    prog_row_base_i, prog_row_count_i,
+  output wire                           prog_busy_o, prog_erase_done_o, prog_done_o, prog_error_o,
+  output wire [31:0]                    prog_erase_pulses_o, prog_coarse_pulses_o, prog_fine_pulses_o, prog_unerased_o,
+  input  wire [3:0]                     prog_retries_i,
+  input  wire [7:0]                     prog_step_i,
+  input  wire [CODE_BITS-1:0]           prog_erase_limit_i, prog_margin_i, prog_window_i,
+  input  wire [(CODE_BITS<<CELL_BITS)-1:0] prog_targets_i,
+  input  wire [47:0]                    prog_erase_ramp_i, prog_coarse_ramp_i, prog_fine_ramp_i,
+  input  wire                           prog_target_valid_i,
+  output wire                           prog_target_ready_o,
+  input  wire [N_ADCS*CELL_BITS-1:0]    prog_target_data_i,
+  output wire                           prog_status_valid_o,
+  input  wire                           prog_status_ready_i,
+  output wire [N_ADCS*2-1:0]            prog_status_data_o,
+  output wire [N_ADCS*CODE_BITS-1:0]    prog_status_code_o,
+  output wire [7:0]                     prog_status_coarse_o, prog_status_fine_o,
+  output wire                           prog_status_last_o, prog_status_again_o,
 
   // Analog seam
   output wire [ROWS*DAC_BITS-1:0]       wl_o,
   output wire [7:0]                     w_slice_o,
   output wire [7:0]                     x_slice_o,
   output wire                           share_o,
+  output wire [1:0]                     line_sel_o,    // 0 both lines of a pair subtracted, 1 plus, 2 minus
   output wire                           hold_o,
   output wire [15:0]                    mux_o,
   output wire                           sample_o,
   output wire [6:0]                     step_shift_o,
   output wire                           step_three_o,
+  output wire                           step_fine_o,   // the step counts sixteenths of an array unit
   output wire [N_ADCS*TRIALS-1:0]       trial_o,
-  input  wire [N_ADCS-1:0]              cmp_i
+  input  wire [N_ADCS-1:0]              cmp_i,
+  output wire                           pulse_o,
+  output wire [1:0]                     pulse_kind_o,
+  output wire [7:0]                     pulse_level_o,
+  output wire [N_ADCS-1:0]              pulse_mask_o
 );
 
   // The array's parameters come along so that one header serves both halves //
@@ -79,11 +105,30 @@ module cim_macro #(
 
   wire word_ready;
   wire sum_ready;
+  wire prog_own;  // programming is granted, or runs
   wire table_we    = round_valid_i && round_ready_o && round_addr_i[15:14] == 2'b10;
   wire weight_sel  = round_addr_i[15:12] == 4'hC;
   wire correct_sel = round_addr_i[15:12] == 4'hD;
+  wire free        = word_ready && sum_ready;
 
-  assign round_ready_o = word_ready && sum_ready;
+  assign round_ready_o = free && !prog_own;
+
+  // The analog seam belongs to the sequencer, or to the program-verify controller during an operation //
+
+  wire                     hold_run, hold_prog, sample_run, sample_prog, step_three_run, step_three_prog;
+  wire [ROWS*DAC_BITS-1:0] wl_run, wl_prog;
+  wire [7:0]               w_slice_run, w_slice_prog, x_slice_run;
+  wire [1:0]               line_sel_prog;
+  wire [15:0]              mux_run, mux_prog;
+  wire [6:0]               step_shift_run, step_shift_prog;
+
+  assign {wl_o, w_slice_o, line_sel_o, hold_o, mux_o, sample_o} = prog_busy_o
+      ? {wl_prog, w_slice_prog, line_sel_prog, hold_prog, mux_prog, sample_prog}
+      : {wl_run, w_slice_run, 2'd0, hold_run, mux_run, sample_run};
+  assign {step_shift_o, step_three_o, step_fine_o} = prog_busy_o
+      ? {step_shift_prog, step_three_prog, 1'b1} : {step_shift_run, step_three_run, 1'b0};
+
+  assign x_slice_o = prog_busy_o ? 8'd0 : x_slice_run;  // a verify read is held alone
 
   // Word-line DACs //
 
@@ -107,7 +152,7 @@ module cim_macro #(
     .in_valid_i  (in_valid_i),
     .in_ready_o  (in_ready_o),
     .in_data_i   (in_data_i),
-    .load_en_i   (load_en),
+    .load_en_i   (load_en && !prog_own),
     .load_base_i (load_base),
     .load_count_i(load_count),
     .load_signed_i(load_signed),
@@ -122,7 +167,7 @@ module cim_macro #(
     .phase_i     (wl_phase),
     .row_first_i (row_first),
     .row_num_i   (row_num),
-    .wl_o        (wl_o),
+    .wl_o        (wl_run),
     .wl_sum_o    (wl_sum)
   );
 
@@ -229,15 +274,15 @@ module cim_macro #(
     .row_first_o      (row_first),
     .row_num_o        (row_num),
     .wl_sum_i         (wl_sum),
-    .w_slice_o        (w_slice_o),
-    .x_slice_o        (x_slice_o),
+    .w_slice_o        (w_slice_run),
+    .x_slice_o        (x_slice_run),
     .share_o          (share_o),
-    .hold_o           (hold_o),
-    .mux_o            (mux_o),
-    .sample_o         (sample_o),
-    .adc_done_i       (adc_done),
-    .step_shift_o     (step_shift_o),
-    .step_three_o     (step_three_o),
+    .hold_o           (hold_run),
+    .mux_o            (mux_run),
+    .sample_o         (sample_run),
+    .adc_done_i       (adc_done && !prog_busy_o),
+    .step_shift_o     (step_shift_run),
+    .step_three_o     (step_three_run),
     .code_valid_o     (code_valid),
     .code_ready_i     (code_ready),
     .position_o       (position),
@@ -385,6 +430,33 @@ module cim_macro #(
   );
 
   assign chain_done_o = out_valid_o && out_ready_i && out_last_o;
+
+  // Program-verify controller //
+
+  prog_ctrl #(
+    .ROWS(ROWS), .COLS_PER_ADC(COLS_PER_ADC), .N_ADCS(N_ADCS), .DAC_BITS(DAC_BITS), .CELL_BITS(CELL_BITS),
+    .W_SLICES(W_SLICES), .WEIGHT_ENCODING(WEIGHT_ENCODING), .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS),
+    .WL_CYCLES(WL_CYCLES), .SETTLE_CYCLES(SETTLE_CYCLES)
+  ) u_prog_ctrl (
+    .clk_i(clk_i), .rst_ni(rst_ni), .free_i(free), .own_o(prog_own),
+    .prog_start_i(prog_start_i), .prog_op_i(prog_op_i), .prog_row_base_i(prog_row_base_i),
+    .prog_row_count_i(prog_row_count_i), .prog_busy_o(prog_busy_o), .prog_erase_done_o(prog_erase_done_o),
+    .prog_done_o(prog_done_o), .prog_error_o(prog_error_o), .prog_erase_pulses_o(prog_erase_pulses_o),
+    .prog_coarse_pulses_o(prog_coarse_pulses_o), .prog_fine_pulses_o(prog_fine_pulses_o),
+    .prog_unerased_o(prog_unerased_o), .prog_retries_i(prog_retries_i), .prog_step_i(prog_step_i),
+    .prog_erase_limit_i(prog_erase_limit_i), .prog_margin_i(prog_margin_i), .prog_window_i(prog_window_i),
+    .prog_targets_i(prog_targets_i), .prog_erase_ramp_i(prog_erase_ramp_i), .prog_coarse_ramp_i(prog_coarse_ramp_i),
+    .prog_fine_ramp_i(prog_fine_ramp_i), .prog_target_valid_i(prog_target_valid_i),
+    .prog_target_ready_o(prog_target_ready_o), .prog_target_data_i(prog_target_data_i),
+    .prog_status_valid_o(prog_status_valid_o), .prog_status_ready_i(prog_status_ready_i),
+    .prog_status_data_o(prog_status_data_o), .prog_status_code_o(prog_status_code_o),
+    .prog_status_coarse_o(prog_status_coarse_o), .prog_status_fine_o(prog_status_fine_o),
+    .prog_status_last_o(prog_status_last_o), .prog_status_again_o(prog_status_again_o),
+    .wl_o(wl_prog), .w_slice_o(w_slice_prog), .line_sel_o(line_sel_prog), .hold_o(hold_prog), .mux_o(mux_prog),
+    .sample_o(sample_prog), .step_shift_o(step_shift_prog), .step_three_o(step_three_prog), .adc_done_i(adc_done),
+    .code_i(code), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o),
+    .pulse_mask_o(pulse_mask_o)
+  );
 
 endmodule
 

@@ -7,4 +7,5 @@ rtl/shift_add.v
 rtl/requantize.v
 rtl/round_check.v
 rtl/macro_ctrl.v
+rtl/prog_ctrl.v
 rtl/cim_macro.v

@@ -61,6 +61,11 @@ module axi_sim #(
   wire [BIT_LINES*CURRENT_BITS-1:0] current;
   wire [COLS*Q_BITS-1:0]            q;
 
+  wire [1:0]        line_sel, pulse_kind;
+  wire              step_fine, pulse;
+  wire [7:0]        pulse_level;
+  wire [N_ADCS-1:0] pulse_mask;
+
   cim_axi #(
 `include "macro_params_inst.vh"
   ) u_cim_axi (
@@ -108,18 +113,35 @@ module axi_sim #(
     .sample_o          (sample),
     .step_shift_o      (step_shift),
     .step_three_o      (step_three),
+    .step_fine_o       (step_fine),
+    .line_sel_o        (line_sel),
+    .pulse_o           (pulse),
+    .pulse_kind_o      (pulse_kind),
+    .pulse_level_o     (pulse_level),
+    .pulse_mask_o      (pulse_mask),
     .trial_o           (trial),
     .cmp_i             (cmp)
   );
 
   flash_array #(
-    .ROWS        (ROWS),
-    .DAC_BITS    (DAC_BITS),
-    .BIT_LINES   (BIT_LINES),
-    .CURRENT_BITS(CURRENT_BITS)
+    .ROWS           (ROWS),
+    .DAC_BITS       (DAC_BITS),
+    .N_ADCS         (N_ADCS),
+    .W_SLICES       (W_SLICES),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .BIT_LINES      (BIT_LINES),
+    .CURRENT_BITS   (CURRENT_BITS)
   ) u_flash_array (
-    .wl_i     (wl),
-    .current_o(current)
+    .clk_i        (clk_i),
+    .wl_i         (wl),
+    .current_o    (current),
+    .pulse_i      (pulse),
+    .pulse_kind_i (pulse_kind),
+    .pulse_level_i(pulse_level),
+    .pulse_mask_i (pulse_mask),
+    .w_slice_i    (w_slice),
+    .line_sel_i   (line_sel),
+    .mux_i        (mux)
   );
 
   bitline #(
@@ -131,6 +153,7 @@ module axi_sim #(
   ) u_bitline (
     .current_i(current),
     .w_slice_i(w_slice),
+    .line_sel_i(line_sel),
     .q_o      (q)
   );
 
@@ -151,6 +174,7 @@ module axi_sim #(
     .sample_i    (sample),
     .step_shift_i(step_shift),
     .step_three_i(step_three),
+    .step_fine_i (step_fine),
     .trial_i     (trial),
     .cmp_o       (cmp)
   );

@@ -6,6 +6,8 @@
 //        +outs=N outputs to expect
 //   out: +log=PREFIX writes PREFIX.hold, PREFIX.code and PREFIX.out; each line starts with the cycle;
 //        PREFIX.clip holds both clip counters at the end
+//   +settings=FILE +targets=FILE: before the words an operation of the program-verify controller (one line of settings,
+//        one beat of levels a line); PREFIX.prog holds statuses and counters, PREFIX.states the cells afterwards
 //   +watchdog=N ends the run after N cycles without an event; +waves dumps everything
 //
 // Cycle 0 is the first input beat. Sources never wait and the sink always takes, as golden/macro_ctrl.py assumes.
@@ -50,6 +52,29 @@ module cosim #(
   wire [7:0]                     error_round;
   wire [31:0]                    clip_low, clip_high;
 
+  reg                            prog_start     = 1'b0;
+  reg  [7:0]                     prog_op        = 8'd0;
+  reg  [15:0]                    prog_row_base  = 16'd0;
+  reg  [15:0]                    prog_row_count = 16'd0;
+  reg  [7:0]                     prog_retries   = 8'd0;
+  reg  [7:0]                     prog_step      = 8'd0;
+  reg  [31:0]                    prog_limit     = 32'd0;
+  reg  [31:0]                    prog_margin    = 32'd0;
+  reg  [31:0]                    prog_window    = 32'd0;
+  reg  [47:0]                    prog_erase_ramp = 48'd0;
+  reg  [47:0]                    prog_coarse_ramp = 48'd0;
+  reg  [47:0]                    prog_fine_ramp = 48'd0;
+  reg  [(CODE_BITS<<CELL_BITS)-1:0] prog_levels = 0;
+  wire                           prog_busy, prog_done, prog_error;
+  wire [31:0]                    prog_erases, prog_coarses, prog_fines, prog_unerased;
+  reg                            target_valid   = 1'b0;
+  wire                           target_ready;
+  reg  [N_ADCS*CELL_BITS-1:0]    target_data    = 0;
+  wire                           status_valid, status_last, status_again;
+  wire [N_ADCS*2-1:0]            status_data;
+  wire [N_ADCS*CODE_BITS-1:0]    status_code;
+  wire [7:0]                     status_coarse, status_fine;
+
   macro_sim #(
 `include "macro_params_inst.vh"
   ) u_macro (
@@ -80,13 +105,47 @@ module cosim #(
     .error_round_o(error_round),
     .clip_clear_i (1'b0),
     .clip_low_o   (clip_low),
-    .clip_high_o  (clip_high)
+    .clip_high_o  (clip_high),
+    .prog_start_i       (prog_start),
+    .prog_op_i          (prog_op[1:0]),
+    .prog_row_base_i    (prog_row_base),
+    .prog_row_count_i   (prog_row_count),
+    .prog_busy_o        (prog_busy),
+    .prog_erase_done_o  (),
+    .prog_done_o        (prog_done),
+    .prog_error_o       (prog_error),
+    .prog_erase_pulses_o(prog_erases),
+    .prog_coarse_pulses_o(prog_coarses),
+    .prog_fine_pulses_o (prog_fines),
+    .prog_unerased_o    (prog_unerased),
+    .prog_retries_i     (prog_retries[3:0]),
+    .prog_step_i        (prog_step),
+    .prog_erase_limit_i (prog_limit[CODE_BITS-1:0]),
+    .prog_margin_i      (prog_margin[CODE_BITS-1:0]),
+    .prog_window_i      (prog_window[CODE_BITS-1:0]),
+    .prog_targets_i     (prog_levels),
+    .prog_erase_ramp_i  (prog_erase_ramp),
+    .prog_coarse_ramp_i (prog_coarse_ramp),
+    .prog_fine_ramp_i   (prog_fine_ramp),
+    .prog_target_valid_i(target_valid),
+    .prog_target_ready_o(target_ready),
+    .prog_target_data_i (target_data),
+    .prog_status_valid_o(status_valid),
+    .prog_status_ready_i(1'b1),
+    .prog_status_data_o (status_data),
+    .prog_status_code_o (status_code),
+    .prog_status_coarse_o(status_coarse),
+    .prog_status_fine_o (status_fine),
+    .prog_status_last_o (status_last),
+    .prog_status_again_o(status_again)
   );
 
   // Files //
 
   reg [8*1024-1:0] name;
   integer          words, beats, psums, residuals, hold_log, code_log, out_log, clip_log, outs, watchdog, got;
+  integer          settings, targets, prog_log;
+  reg [8*1024-1:0] states_file;
   integer          out_count  = 0;
   integer          quiet      = 0;  // cycles without an event, words included
   integer          tail       = -1;
@@ -121,10 +180,64 @@ module cosim #(
     end
     repeat (2) @(negedge clk);
     rst_n = 1'b1;
-    send_words;
-    next_beat;
-    next_psum;
-    next_residual;
+    if ($value$plusargs("settings=%s", name)) program_cells;
+    if ($test$plusargs("words")) begin
+      send_words;
+      next_beat;
+      next_psum;
+      next_residual;
+    end else begin
+      $display("twinor: done after programming");
+      $finish;
+    end
+  end
+
+  // Programming: settings, targets from the start of their file for every pass, statuses //
+
+  task program_cells;
+    begin
+      settings = opened(name, "r");
+      got = $fscanf(settings, "%h %h %h %h %h %h %h %h %h %h %h %h", prog_op, prog_row_base, prog_row_count, prog_retries,
+                    prog_step, prog_limit, prog_margin, prog_window, prog_erase_ramp, prog_coarse_ramp, prog_fine_ramp,
+                    prog_levels);
+      if ($value$plusargs("targets=%s", name)) targets = opened(name, "r");
+      if ($value$plusargs("log=%s", name)) begin
+        prog_log    = opened({name[8*1019-1:0], ".prog"}, "w");
+        states_file = {name[8*1016-1:0], ".states"};
+      end
+      next_target;
+      prog_start = 1'b1;
+      @(negedge clk);
+      prog_start = 1'b0;
+      while (!(prog_done || prog_error)) @(negedge clk);
+      target_valid = 1'b0;
+      $fdisplay(prog_log, "end %h %h %h %h %h", prog_cycles, prog_erases, prog_coarses, prog_fines, prog_unerased);
+      $writememh(states_file, u_macro.u_flash_array.state_mem);
+    end
+  endtask
+
+  task next_target;
+    begin
+      got = $fscanf(targets, "%h", target_data);
+      target_valid = got == 1;
+    end
+  endtask
+
+  reg        target_taken = 1'b0;
+  reg        again        = 1'b0;
+  reg [31:0] prog_cycles  = 32'd0;
+
+  always @(negedge clk) begin
+    if (again) got = $rewind(targets);
+    if (again || target_taken) next_target;
+  end
+
+  always @(posedge clk) begin
+    target_taken <= target_valid && target_ready;
+    again        <= status_valid && status_again;
+    if (prog_busy) prog_cycles <= prog_cycles + 32'd1;
+    if (status_valid)
+      $fdisplay(prog_log, "%h %h %h %h %h %h", status_data, status_code, status_coarse, status_fine, status_last, status_again);
   end
 
   task send_words;
@@ -196,7 +309,7 @@ module cosim #(
     if (in_valid && in_ready) begun <= 1'b1;
     cycle <= (begun || (in_valid && in_ready)) ? cycle + 32'd1 : 32'd0;
 
-    if (u_macro.hold || u_macro.share) $fdisplay(hold_log, "%h%h", cycle, wl);
+    if ((u_macro.hold || u_macro.share) && !prog_busy) $fdisplay(hold_log, "%h%h", cycle, wl);
     if (in_trial) trials <= {trials, u_macro.trial};
     if (code_taken) $fdisplay(code_log, "%h%h%h%h", cycle, trial_line, code_line, sum_line);
     if (out_valid) $fdisplay(out_log, "%h%h%h", cycle, 8'd0 | out_last, out_line);

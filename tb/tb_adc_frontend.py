@@ -24,18 +24,21 @@ if TYPE_CHECKING:
 EXHAUST_TRIALS = 4
 """Up to so many trials every pattern of trials is compared for every sample."""
 
-INPUTS = ("q_i", "x_slice_i", "share_i", "hold_i", "mux_i", "sample_i", "step_shift_i", "step_three_i", "trial_i")
+INPUTS = (
+    *("q_i", "x_slice_i", "share_i", "hold_i", "mux_i", "sample_i"),
+    *("step_shift_i", "step_three_i", "step_fine_i", "trial_i"),
+)
 
 
 Slices = list["NDArray[np.int64]"]
 
 
 def comparator(
-    cfg: Config, q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: int, step: int
+    cfg: Config, q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: int, step: int, fine: bool
 ) -> NDArray[np.bool_]:
     """Golden decision of every ADC at one trial: a table of that threshold alone gives all ones or none."""
     alone = np.repeat(thresholds[:, trial : trial + 1], 1 << cfg.trials, axis=1)
-    codes, _ = sar_adc.convert(cfg, q, alone, step=step)
+    codes, _ = sar_adc.convert(cfg, q, alone, step=step, fine=fine)
     return codes == cfg.code_max
 
 
@@ -106,13 +109,13 @@ class Frontend(bench.Bench):
         spoil(self.dut.q_i)
         spoil(self.dut.x_slice_i)
 
-    async def sample(self, mux: int, step: int) -> None:
+    async def sample(self, mux: int, step: int, *, fine: bool = False) -> None:
         """Sample one multiplexer position at the end of one cycle; then the multiplexer is X."""
         self.set({"mux_i": mux, "sample_i": 1})
         await self.cycle()
         code = step_code(step)
         spoil(self.dut.mux_i)
-        self.set({"sample_i": 0, "step_shift_i": code >> 1, "step_three_i": code & 1})
+        self.set({"sample_i": 0, "step_shift_i": code >> 1, "step_three_i": code & 1, "step_fine_i": int(fine)})
 
     async def decide(self, trials: NDArray[np.integer]) -> NDArray[np.bool_]:
         """The comparators' bits for one trial code per ADC."""
@@ -120,10 +123,10 @@ class Frontend(bench.Bench):
         cmp = await self.cycle("cmp_o")
         return np.array([bool(cmp >> a & 1) for a in range(self.cfg.n_adcs)])
 
-    async def convert(self, q: NDArray[np.int64], step: int) -> None:
+    async def convert(self, q: NDArray[np.int64], step: int, *, fine: bool = False) -> None:
         """The search, made by the bench with the comparators' bits; then single trials in any order."""
         cfg = self.cfg
-        self.check.expect(sar_adc.convert(cfg, q, self.thresholds, step=step)[0].tolist())
+        self.check.expect(sar_adc.convert(cfg, q, self.thresholds, step=step, fine=fine)[0].tolist())
         result = np.zeros(cfg.n_adcs, dtype=np.int64)
         for bit in reversed(range(cfg.trials)):
             trial = result | 1 << bit
@@ -134,7 +137,7 @@ class Frontend(bench.Bench):
         every = range(1, 1 << cfg.trials)
         some = self.rng.choice(every, 4).tolist()
         for trial in every if cfg.trials <= EXHAUST_TRIALS else some:
-            self.trials.expect(comparator(cfg, q, self.thresholds, trial, step).tolist())
+            self.trials.expect(comparator(cfg, q, self.thresholds, trial, step, fine).tolist())
             self.trials.got((await self.decide(np.full(cfg.n_adcs, trial))).tolist(), time=bench.now())
 
 
@@ -173,6 +176,25 @@ async def decisions_match_golden_at_every_position_and_step(dut: Any) -> None:
             for mux in rng.permutation(cfg.cols_per_adc).tolist():
                 await front.sample(mux, step)
                 await front.convert(q.reshape(-1, cfg.n_adcs)[mux], step)
+    front.check.finish()
+    front.trials.finish()
+
+
+@cocotb.test
+async def decisions_match_golden_at_every_sixteenth(dut: Any) -> None:
+    """Steps in sixteenths of an array unit, down to one: quantities around the thresholds, the largest ones too."""
+    rng = bench.generator("sixteenths")
+    front = Frontend(dut, rng)
+    await front.start()
+    cfg = front.cfg
+    for step in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48):
+        q = front.columns(step)
+        beside = rng.random(cfg.cols) < 0.5  # thresholds are a sixteenth as far apart here
+        q = np.where(beside, (q >> 4) + rng.integers(-1, 2, cfg.cols), q)
+        await front.hold(q)
+        for mux in rng.permutation(cfg.cols_per_adc).tolist():
+            await front.sample(mux, step, fine=True)
+            await front.convert(q.reshape(-1, cfg.n_adcs)[mux], step, fine=True)
     front.check.finish()
     front.trials.finish()
     cocotb.log.info("%d searches, %d single trials compared", front.check.compared, front.trials.compared)
@@ -270,7 +292,7 @@ async def an_unknown_step_or_table_makes_unknown_decisions(dut: Any) -> None:
     cfg = front.cfg
     await front.hold([np.zeros(cfg.cols, dtype=np.int64)])
     await front.sample(0, 1)
-    for pin in (dut.step_shift_i, dut.step_three_i):
+    for pin in (dut.step_shift_i, dut.step_three_i, dut.step_fine_i):
         dut.trial_i.value = pack([1] * cfg.n_adcs, cfg.trials)
         before, pin.value = pin.value, unknown(len(pin))
         await front.cycle()

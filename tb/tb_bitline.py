@@ -29,11 +29,18 @@ class Lines:
         self.check: Checker[list[int]] = Checker("column quantities")
 
     async def drive(self, current: NDArray[np.int64], w_slice: int) -> None:
-        """One set of currents, int64[bit_lines]."""
+        """One set of currents, int64[bit_lines], both lines of a pair together and each alone."""
         self.dut.current_i.value = pack(current.tolist(), self.cfg.current_bits)
         self.dut.w_slice_i.value = w_slice
+        for line_sel in (1, 2, 0):
+            await self.compare(current, w_slice, line_sel)
+
+    async def compare(self, current: NDArray[np.int64], w_slice: int, line_sel: int) -> None:
+        """The columns of one selection of lines."""
+        self.dut.line_sel_i.value = line_sel
         await bench.settle()
-        self.check.expect(bitline.column_quantity(self.cfg, current[None], w_slice=w_slice)[0].tolist())
+        golden = bitline.column_quantity(self.cfg, current[None], w_slice=w_slice, line_sel=line_sel)[0]
+        self.check.expect(golden.tolist())
         words = unpack(to_int(self.dut.q_o), self.q_bits, self.cfg.cols)
         self.check.got([signed(word, self.q_bits) for word in words], time=bench.now())
 
@@ -46,7 +53,7 @@ async def elaborated_parameters_equal_the_configuration(dut: Any) -> None:
 
 @cocotb.test
 async def column_quantities_match_golden_in_every_slice(dut: Any) -> None:
-    """Each bit line alone, extremes on both lines of a pair, and random currents; every weight slice."""
+    """Each bit line alone, extremes on both lines of a pair, and random currents; every slice, every line selection."""
     rng = bench.generator("currents")
     lines = Lines(dut)
     cfg = lines.cfg
@@ -69,6 +76,7 @@ async def an_unknown_current_makes_its_own_column_unknown(dut: Any) -> None:
     lines = Lines(dut)
     cfg = lines.cfg
     per_column = cfg.w_slices * cfg.lines_per_cell
+    dut.line_sel_i.value = 0
     for line in range(cfg.bit_lines):
         words = ["0" * cfg.current_bits] * cfg.bit_lines
         words[line] = "X" * cfg.current_bits
@@ -85,3 +93,20 @@ async def an_unknown_current_makes_its_own_column_unknown(dut: Any) -> None:
     text = str(dut.q_o.value).upper()
     columns = [text[n : n + lines.q_bits] for n in range(0, len(text), lines.q_bits)]
     assert all("X" in word for word in columns), f"an unknown slice left columns known: {columns}"
+
+
+@needs_four_states
+@cocotb.test
+async def an_unknown_line_selection_leaves_no_pair_known(dut: Any) -> None:
+    """X or 3 on the line selection makes every column of pairs X; without pairs it does not count."""
+    lines = Lines(dut)
+    cfg = lines.cfg
+    current = np.arange(cfg.bit_lines) + 1
+    await lines.drive(current, 0)
+    for text in ("XX", "X1", "0X", "11"):
+        dut.line_sel_i.value = LogicArray(text)
+        await bench.settle()
+        got = str(dut.q_o.value).upper()
+        columns = [got[n : n + lines.q_bits] for n in range(0, len(got), lines.q_bits)]
+        unknown = cfg.lines_per_cell == 2
+        assert all(("X" in word) == unknown for word in columns), f"line selection {text}: columns {columns}"

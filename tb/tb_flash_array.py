@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cocotb
 import numpy as np
 from cocotb.types import LogicArray
 from twinor.golden import flash_array
+from twinor.golden.flash_array import COARSE, ERASE, FINE
 
 from tb.common import bench
 from tb.common.checker import Checker
+from tb.common.programming import wild_cells
 from tb.common.values import has_unknown, needs_four_states, pack, to_int, unknown, unpack
 
 if TYPE_CHECKING:
@@ -28,13 +31,62 @@ class Array:
         """The configuration and the die of this run."""
         self.dut, self.cfg, self.die = dut, bench.config(), bench.die()
         self.check: Checker[list[int]] = Checker("currents")
+        self.cells: flash_array.Cells | None = None
+        dut.clk_i.value, dut.pulse_i.value = 0, 0
+
+    async def edge(self) -> None:
+        """One rising edge of the clock."""
+        for level in (1, 0):
+            self.dut.clk_i.value = level
+            await bench.settle()
+
+    async def blank(self, cells: flash_array.Cells) -> None:
+        """Put cells under the array; the first erase pulse brings their currents up to date."""
+        self.cells = cells
+        words = cells.speed.astype(np.int64) << 16 | cells.threshold
+        for word, value in zip(self.dut.state_mem, words.ravel().tolist(), strict=True):
+            word.value = value
+        self.dut.move_mem[3 * 256].value = cells.tables.disturb
+        await bench.settle()
+        await self.pulse(ERASE, 0, row=None, place=(0, 0, 0), lanes=np.zeros(self.cfg.n_adcs, bool))
+
+    async def pulse(
+        self, kind: int, level: int, *, row: int | None, place: tuple[int, int, int], lanes: NDArray[np.bool_]
+    ) -> None:
+        """A pulse of some edges on weight slice, line and multiplexer position `place` of a row, in golden too."""
+        dut, cfg, cells = self.dut, self.cfg, self.cells
+        assert cells is not None
+        w_slice, line, mux = place
+        dut.wl_i.value = 0 if row is None else (1 << cfg.dac_bits) - 1 << row * cfg.dac_bits
+        pins = {"kind": kind, "level": level, "mask": pack(lanes.tolist(), 1)}
+        for name, value in pins.items():
+            getattr(dut, f"pulse_{name}_i").value = value
+        dut.w_slice_i.value, dut.line_sel_i.value, dut.mux_i.value = w_slice, line + 1, mux
+        dut.pulse_i.value = 1
+        for _ in range(1 + level % 3):
+            await self.edge()
+        dut.pulse_i.value = 0
+        for pin in (dut.pulse_kind_i, dut.pulse_level_i, dut.pulse_mask_i, dut.w_slice_i, dut.line_sel_i, dut.mux_i):
+            pin.value = unknown(len(pin))
+        await self.edge()
+        threshold = cells.threshold.copy()
+        if kind == ERASE:
+            threshold = flash_array.moved(cells.tables, threshold, cells.speed, kind=kind, level=level)
+        elif row is not None:
+            columns = mux * cfg.n_adcs + np.flatnonzero(lanes)
+            chosen = (columns * cfg.w_slices + w_slice) * cfg.lines_per_cell + line
+            threshold[row] = np.minimum(threshold[row] + cells.tables.disturb, flash_array.THRESHOLD_MAX)
+            some = cells.threshold[row, chosen], cells.speed[row, chosen]
+            threshold[row, chosen] = flash_array.moved(cells.tables, *some, kind=kind, level=level)
+        self.cells = replace(cells, threshold=threshold)
 
     async def drive(self, lines: NDArray[np.uint8]) -> None:
         """One word-line pattern, uint8[rows]."""
         cfg, die = self.cfg, self.die
         self.dut.wl_i.value = pack(lines.tolist(), cfg.dac_bits)
         await bench.settle()
-        golden = flash_array.currents(die.strength[0], die.drive[0], lines[None])[0]
+        strength = die.strength[0] if self.cells is None else self.cells.strength
+        golden = flash_array.currents(strength, die.drive[0], lines[None])[0]
         self.check.expect(golden.tolist())
         got = unpack(to_int(self.dut.current_o), cfg.current_bits, cfg.bit_lines)
         self.check.got(got, time=bench.now())
@@ -127,3 +179,46 @@ async def a_row_without_cells_is_unknown_only_while_it_is_driven(dut: Any) -> No
         await bench.settle()
     await array.drive((np.arange(cfg.rows) < cfg.active_rows).astype(np.uint8))
     array.check.finish()
+
+
+@cocotb.test
+async def pulses_move_the_cells_that_golden_moves(dut: Any) -> None:
+    """Erase, coarse and fine pulses of any level on any lanes, stuck and fast cells, disturb: thresholds, currents."""
+    rng = bench.generator("pulses")
+    array = Array(dut)
+    cfg = array.cfg
+    await array.blank(wild_cells(cfg, rng))
+    group = (np.arange(cfg.rows) < cfg.active_rows).astype(np.uint8)
+    for n in range(150 if cfg.rows < 100 else 12):
+        kind = int(rng.choice([COARSE, FINE, FINE, ERASE])) if n % 10 else ERASE
+        place = tuple(int(rng.integers(top)) for top in (cfg.w_slices, cfg.lines_per_cell, cfg.cols_per_adc))
+        row = None if kind == ERASE else int(rng.integers(cfg.rows))
+        level = int(rng.integers(256)) if rng.random() < 0.5 else int(rng.integers(40))
+        await array.pulse(kind, level, row=row, place=place, lanes=rng.random(cfg.n_adcs) < 0.7)
+        assert array.cells is not None
+        got = np.array([to_int(word) for word in dut.state_mem]).reshape(cfg.rows, -1) & 0xFFFF
+        wrong = np.argwhere(got != array.cells.threshold)
+        assert not len(wrong), f"pulse {n}: thresholds of cells {wrong[:4].tolist()} differ from golden's"
+        await array.drive(np.roll(group, int(rng.integers(cfg.rows))))
+    array.check.finish()
+
+
+@needs_four_states
+@cocotb.test
+async def a_pulse_with_anything_unknown_leaves_unknown_cells(dut: Any) -> None:
+    """X on kind, level, lanes, slice, line or position, or on the pulse itself: the row's currents are X, never old."""
+    array = Array(dut)
+    cfg = array.cfg
+    lanes = np.ones(cfg.n_adcs, bool)
+    for name in ("pulse_i", "pulse_kind_i", "pulse_level_i", "pulse_mask_i", "w_slice_i", "line_sel_i", "mux_i"):
+        await array.blank(wild_cells(cfg, bench.generator(name)))
+        await array.pulse(COARSE, 9, row=0, place=(0, 0, 0), lanes=lanes)
+        pins = {"pulse_kind_i": 1, "pulse_level_i": 3, "pulse_mask_i": 1, "w_slice_i": 0, "line_sel_i": 1, "mux_i": 0}
+        for pin, value in (pins | {"pulse_i": 1}).items():
+            getattr(dut, pin).value = value
+        pin = getattr(dut, name)
+        pin.value = unknown(len(pin))
+        await array.edge()
+        dut.pulse_i.value = 0
+        await array.edge()
+        assert has_unknown(dut.current_o), f"{name} was X in a pulse, yet all currents are known"

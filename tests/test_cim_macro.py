@@ -48,3 +48,9 @@ def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", cases("cim_macro_words"), ids=str)
 def test_words_without_a_place_change_nothing(case: Case, tmp_path: Path) -> None:
     run_case(case, tmp_path)
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("case", cases("cim_macro_prog"), ids=str)
+def test_chains_run_on_what_was_programmed(case: Case, tmp_path: Path) -> None:
+    run_case(case, tmp_path)

@@ -15,7 +15,7 @@ from twinor.trace import SEAMS
 
 pytestmark = pytest.mark.rtl
 
-VERBS = ("params", "train", "run", "cosim", "replay", "die", "crossval")
+VERBS = ("params", "train", "run", "cosim", "replay", "die", "program", "crossval")
 LAYERS = {"conv1": (9, 32, 1, 64), "conv2": (288, 96, 4, 16), "linear": (384, 10, 2, 1)}
 """Rows, columns, tiles and vectors of one image."""
 ENGINES = ("float", "fake-quantized", "golden", "rtl")
@@ -61,7 +61,7 @@ def test_every_verb_explains_itself_and_its_options(verb: str, twinor: CommandLi
     assert all(len(line.strip("│ ").split("  ")) > 1 for line in options)
     if verb not in ("train", "replay"):
         assert "--preset" in said.out
-    if verb in ("run", "cosim", "die", "crossval", "train"):
+    if verb in ("run", "cosim", "die", "program", "crossval", "train"):
         assert "--seed" in said.out
 
 

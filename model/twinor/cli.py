@@ -94,6 +94,9 @@ def cosim(
     images: Images = 20,
     die_seed: DieSeed = None,
     die: DieFile = None,
+    programmed: Annotated[
+        bool, typer.Option("--programmed", help="Program the die's cells first, as `twinor program` does.")
+    ] = False,
     seed: Seed = 0,
     rtl: Annotated[Path | None, typer.Option(help="Another folder of Verilog.")] = None,
     simulator: Annotated[str, typer.Option(help="icarus, or verilator, which is faster and has no X.")] = "icarus",
@@ -107,6 +110,7 @@ def cosim(
     session.cosim(
         preset,
         images=images,
+        programmed=programmed,
         die_seed=die_seed,
         die=die,
         seed=seed,
@@ -158,6 +162,37 @@ def die(
     from twinor import session
 
     session.write_die(file, preset, die_seed=die_seed, seed=seed, console=console)
+
+
+@app.command()
+def program(
+    preset: Preset = DEFAULT,
+    backend: Annotated[str, typer.Option(help="golden, or rtl: the same in Icarus, everything compared.")] = "golden",
+    layer: Annotated[str | None, typer.Option(help="One layer of the network; all without it.")] = None,
+    macros: Annotated[int | None, typer.Option(min=1, help="Only the first macros.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Only the first word lines of each macro.")] = None,
+    retries: Annotated[int, typer.Option(min=0, max=15, help="Erase again if cells are over-programmed.")] = 0,
+    die_seed: Annotated[int, typer.Option(min=0, help="Seed of the die and its cells.")] = 0,
+    seed: Seed = 0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one macro in the simulator.")] = 3600,
+    out: Out = BUILD,
+) -> None:
+    """Program the digits network into a die by pulses and verify reads; report cells, pulses, time and defects."""
+    from twinor import session_program
+
+    session_program.program(
+        preset,
+        backend=backend,
+        layer=layer,
+        macros=macros,
+        rows=rows,
+        retries=retries,
+        die_seed=die_seed,
+        seed=seed,
+        timeout=timeout,
+        out=out,
+        console=console,
+    )
 
 
 @app.command()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twinor import data as data_module
@@ -17,6 +18,7 @@ from twinor.die import ideal_die, load_die, sample_die, save_die
 from twinor.errors import TwinorError
 from twinor.params import RTL
 from twinor.place import place
+from twinor.program import program_die, programmed_die
 from twinor.quantize import Recipe, trained_digits
 from twinor.quantize import crossval as run_folds
 from twinor.quantize import total as sum_folds
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from twinor.place import Placement, Steps
     from twinor.store import Trained
 
-__all__ = ["cosim", "crossval", "run", "trained", "write_die"]
+__all__ = ["cosim", "crossval", "prepare", "run", "trained", "write_die", "write_json"]
 
 
 def trained(*, seed: int, fold: int, console: Console) -> Trained:
@@ -54,13 +56,17 @@ def trained(*, seed: int, fold: int, console: Console) -> Trained:
 
 
 def prepare(
-    preset: str, *, images: int, seed: int, die_seed: int | None, die: Path | None, console: Console
+    preset: str,
+    *,
+    images: int,
+    seed: int,
+    die_seed: int | None,
+    die: Path | None,
+    console: Console,
+    programmed: bool = False,
 ) -> Workbench:
     """Train (or read), calibrate, place and draw the die; prints what was applied. Mistakes show before training."""
-    if die is not None and die_seed is not None:
-        raise TwinorError("give either --die or --die-seed, not both")
-    if die is not None and not die.is_file():
-        raise TwinorError(f"no die file {die}; write one with `twinor die`")
+    _check_die(die, die_seed, programmed)
     config = load(preset)
     dataset = data_module.digits()
     available = len(data_module.split(dataset.labels).test)
@@ -68,7 +74,9 @@ def prepare(
         raise TwinorError(f"--images {images}: the test part has {available} images")
     net = trained(seed=seed, fold=0, console=console)
     steps, placement = _placed(config, net.network, dataset.images[net.train_index])
-    chips = _die(config, placement, die_seed=die_seed, die=die)
+    chips = _die(config, placement, die_seed=0 if programmed and die_seed is None else die_seed, die=die)
+    if programmed:
+        chips = _programmed(config, chips, placement, console)
     console.print(
         f"preset {config.name} ({config.digest()[:12]})  training seed {seed}  network {net.key[:12]}  "
         f"die {'ideal' if chips.seed is None else f'seed {chips.seed}'}  macros {len(placement.levels)}",
@@ -82,8 +90,26 @@ def prepare(
         steps=steps,
         placement=placement,
         die=chips,
+        programmed=programmed,
         count=images,
     )
+
+
+def _check_die(die: Path | None, die_seed: int | None, programmed: bool) -> None:
+    if programmed and die is not None:
+        raise TwinorError("give either --die or --programmed, not both; the die of `twinor program` is programmed")
+    if die is not None and die_seed is not None:
+        raise TwinorError("give either --die or --die-seed, not both")
+    if die is not None and not die.is_file():
+        raise TwinorError(f"no die file {die}; write one with `twinor die`")
+
+
+def _programmed(config: Config, die: Die, placement: Placement, console: Console) -> Die:
+    """The die after the program-verify controller has brought all its cells to their levels."""
+    with tables.Progress(console) as progress:
+        show = partial(progress.show, "program")
+        results = program_die(config, die, placement.levels, seed=die.seed, progress=show)
+    return programmed_die(config, die, results, seed=die.seed)
 
 
 def _placed(
@@ -128,7 +154,7 @@ def run(
     scores = bench.references() | {backend: bench.percent(logits)}
     tables.show("accuracy", tables.accuracy(scores, images), console)
     done = pages.Run(verb="run", bench=bench, engine=backend, logits=logits, scores=scores)
-    _write_json(out / f"{done.name}.json", bench.applied() | {"accuracy": scores}, console)
+    write_json(out / f"{done.name}.json", bench.applied() | {"accuracy": scores}, console)
     if report:
         _write_page(done, out, console)
 
@@ -137,6 +163,7 @@ def cosim(
     preset: str,
     *,
     images: int,
+    programmed: bool,
     die_seed: int | None,
     die: Path | None,
     seed: int,
@@ -151,17 +178,16 @@ def cosim(
     _compile(preset, rtl or RTL, simulator)  # a missing simulator shows before anything long starts
     if report:
         pages.require()
-    bench = prepare(preset, images=images, seed=seed, die_seed=die_seed, die=die, console=console)
+    chosen = partial(prepare, preset, images=images, seed=seed, die_seed=die_seed, die=die)
+    bench = chosen(programmed=programmed, console=console)
     began = time.monotonic()
     result = _through_verilog(bench, rtl=rtl or RTL, simulator=simulator, timeout=timeout, out=out, console=console)
     seconds = time.monotonic() - began
     scores = bench.references()
     scores |= {"golden": bench.percent(result.golden_logits), "rtl": bench.percent(result.rtl_logits)}
-    _show_layers(result.layers, console)
-    tables.show("accuracy", tables.accuracy(scores, images), console)
+    _show_layers(result.layers, scores, images, console)
     tables.outcome(result.layers, images=images, seconds=seconds, console=console)
-    content = bench.applied() | {"simulator": simulator, "seconds": seconds}
-    content |= {"layers": _entries(result.layers), "accuracy": scores}
+    more = {"simulator": simulator, "seconds": seconds, "layers": _entries(result.layers), "accuracy": scores}
     done = pages.Run(
         verb="cosim",
         bench=bench,
@@ -171,7 +197,7 @@ def cosim(
         layers=result.layers,
         rtl=rtl or RTL,
     )
-    _write_json(out / f"{done.name}.json", content, console)
+    write_json(out / f"{done.name}.json", bench.applied() | more, console)
     if report:
         _write_page(done, out, console)
 
@@ -184,9 +210,10 @@ def _compile(preset: str, rtl: Path, simulator: str) -> None:
     BUILDERS[simulator](load(preset), rtl=rtl)
 
 
-def _show_layers(layers: Sequence[LayerResult], console: Console) -> None:
+def _show_layers(layers: Sequence[LayerResult], scores: dict[str, float], images: int, console: Console) -> None:
     tables.show("golden and rtl, layer by layer", tables.layers(layers), console)
     tables.show("mismatches per seam", tables.seams(layers), console)
+    tables.show("accuracy", tables.accuracy(scores, images), console)
 
 
 def _entries(layers: Sequence[LayerResult]) -> list[dict[str, Any]]:
@@ -241,10 +268,11 @@ def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:
     scores = dict(zip(("float", "fake-quantized", "int4"), whole.percent(), strict=True))
     folds = [asdict(r) for r in results]
     report = {"preset": config.name, "config": config.digest(), "seed": seed, "accuracy": scores, "folds": folds}
-    _write_json(out / f"crossval-{config.name}.json", report, console)
+    write_json(out / f"crossval-{config.name}.json", report, console)
 
 
-def _write_json(path: Path, content: dict[str, Any], console: Console) -> None:
+def write_json(path: Path, content: dict[str, Any], console: Console) -> None:
+    """Write a result, whole or not at all, and say so."""
     write_text(path, json.dumps(content, indent=2) + "\n")
     console.print(f"wrote {path}", soft_wrap=True)
 

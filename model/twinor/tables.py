@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from twinor.cosim.network import LayerResult
+    from twinor.program import LevelResult, MacroResult
     from twinor.quantize import FoldResult
 
-__all__ = ["Progress", "accuracy", "folds", "layers", "outcome", "seams", "show"]
+__all__ = ["Progress", "accuracy", "folds", "layers", "outcome", "pulses", "reached", "seams", "show"]
 
 
 def _table(*columns: str) -> Table:
@@ -80,6 +81,25 @@ def outcome(results: Sequence[LayerResult], *, images: int, seconds: float, cons
         f"{different} mismatches at {len(results[0].mismatches)} seams",
         soft_wrap=True,
     )
+
+
+def reached(levels: Sequence[LevelResult]) -> Table:
+    """Strengths by level, in levels, and statuses of the cells."""
+    table = _table("level", "cells", "mean", "sigma", "min", "max", "good", "under", "over", "unerased")
+    for row in levels:
+        figures = (f"{x:.3f}" for x in (row.mean, row.sigma, row.low, row.high))
+        table.add_row(str(row.level), f"{row.cells:,}", *figures, *(f"{n:,}" for n in row.statuses))
+    return table
+
+
+def pulses(macros: Sequence[MacroResult]) -> Table:
+    """Pulses, cycles and time by macro."""
+    table = _table("macro", "rows", "erase", "coarse", "fine", "reads", "cycles", "time", "defects")
+    for m in macros:
+        counts = (*m.pulses, m.done.reads, m.done.cycles)
+        bad = int((m.status > 0).sum())
+        table.add_row(str(m.macro), str(len(m.rows)), *(f"{n:,}" for n in counts), f"{m.seconds:.2f} s", f"{bad:,}")
+    return table
 
 
 class Progress:

@@ -46,6 +46,8 @@ class Workbench:
     """ADC steps by layer name."""
     placement: Placement
     die: Die
+    programmed: bool = False
+    """True if the program-verify controller has set the die's cells in this run."""
     count: int
     """How many images of the test part are classified, from its start."""
 
@@ -77,7 +79,8 @@ class Workbench:
 
     def title(self) -> str:
         """Preset and die, for file names: a varied die does not overwrite the ideal one's result."""
-        return self.config.name + ("" if self.die.seed is None else f"-die{self.die.seed}")
+        name = self.config.name + ("" if self.die.seed is None else f"-die{self.die.seed}")
+        return name + "-programmed" * self.programmed
 
     def applied(self) -> dict[str, Any]:
         """What a result has to say about its origin."""
@@ -87,6 +90,7 @@ class Workbench:
             "network": self.trained.key,
             "seed": self.seed,
             "die_seed": self.die.seed,
+            "programmed": self.programmed,
             "images": self.count,
             "steps": self.steps,
         }

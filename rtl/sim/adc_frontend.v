@@ -3,7 +3,7 @@
 // Behavioural ADC front end: charge sharing, double-buffered hold, column multiplexer, CDAC thresholds and comparator.
 //
 //   held   = sum over shared input slices i of q << (i * DAC_BITS)
-//   cmp[a] = sample[a] >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
+//   cmp[a] = sample[a] * (fine ? 16 : 1) >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
 //
 // Golden twin : model/twinor/golden/adc_frontend.py
 // Spec        : rtl/sim/adc_frontend.md
@@ -28,6 +28,7 @@ module adc_frontend #(
   input  wire                       sample_i,  // sample the held columns at the end of this cycle
   input  wire [6:0]                 step_shift_i,
   input  wire                       step_three_i,
+  input  wire                       step_fine_i,   // the step counts sixteenths of an array unit
   input  wire [N_ADCS*TRIALS-1:0]   trial_i,
   output wire [N_ADCS-1:0]          cmp_o
 );
@@ -62,8 +63,9 @@ module adc_frontend #(
       wire signed [63:0]         level  = threshold_mem[(a << TRIALS) + trial];
       wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
       wire signed [HOLD_BITS-1:0] sample = sample_q[a*HOLD_BITS +: HOLD_BITS];
+      wire signed [63:0]          wide   = {{(64 - HOLD_BITS){sample[HOLD_BITS-1]}}, sample};
 
-      assign cmp_o[a] = sample >= (triple <<< step_shift_i);
+      assign cmp_o[a] = (wide <<< {step_fine_i, 2'b00}) >= (triple <<< step_shift_i);
     end
   endgenerate
 

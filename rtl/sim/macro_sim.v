@@ -37,7 +37,28 @@ module macro_sim #(
   output wire [7:0]                     error_round_o,
   input  wire                           clip_clear_i,
   output wire [31:0]                    clip_low_o,
-  output wire [31:0]                    clip_high_o
+  output wire [31:0]                    clip_high_o,
+
+  // Programming: rtl/prog_ctrl.md; a ramp is {cycles of a pulse, most pulses, step, first level}
+  input  wire                           prog_start_i,
+  input  wire [1:0]                     prog_op_i,
+  input  wire [15:0]                    prog_row_base_i, prog_row_count_i,
+  output wire                           prog_busy_o, prog_erase_done_o, prog_done_o, prog_error_o,
+  output wire [31:0]                    prog_erase_pulses_o, prog_coarse_pulses_o, prog_fine_pulses_o, prog_unerased_o,
+  input  wire [3:0]                     prog_retries_i,
+  input  wire [7:0]                     prog_step_i,
+  input  wire [CODE_BITS-1:0]           prog_erase_limit_i, prog_margin_i, prog_window_i,
+  input  wire [(CODE_BITS<<CELL_BITS)-1:0] prog_targets_i,
+  input  wire [47:0]                    prog_erase_ramp_i, prog_coarse_ramp_i, prog_fine_ramp_i,
+  input  wire                           prog_target_valid_i,
+  output wire                           prog_target_ready_o,
+  input  wire [N_ADCS*CELL_BITS-1:0]    prog_target_data_i,
+  output wire                           prog_status_valid_o,
+  input  wire                           prog_status_ready_i,
+  output wire [N_ADCS*2-1:0]            prog_status_data_o,
+  output wire [N_ADCS*CODE_BITS-1:0]    prog_status_code_o,
+  output wire [7:0]                     prog_status_coarse_o, prog_status_fine_o,
+  output wire                           prog_status_last_o, prog_status_again_o
 );
 
   localparam integer Q_BITS    = CURRENT_BITS + 1;
@@ -45,7 +66,10 @@ module macro_sim #(
 
   wire [ROWS*DAC_BITS-1:0]          wl;
   wire [7:0]                        w_slice, x_slice;
-  wire                              share, hold, sample, step_three;
+  wire [1:0]                        line_sel, pulse_kind;
+  wire                              share, hold, sample, step_three, step_fine, pulse;
+  wire [7:0]                        pulse_level;
+  wire [N_ADCS-1:0]                 pulse_mask;
   wire [15:0]                       mux;
   wire [6:0]                        step_shift;
   wire [N_ADCS*TRIALS-1:0]          trial;
@@ -84,27 +108,57 @@ module macro_sim #(
     .clip_clear_i (clip_clear_i),
     .clip_low_o   (clip_low_o),
     .clip_high_o  (clip_high_o),
+    .prog_start_i(prog_start_i), .prog_op_i(prog_op_i), .prog_row_base_i(prog_row_base_i),
+    .prog_row_count_i(prog_row_count_i), .prog_busy_o(prog_busy_o), .prog_erase_done_o(prog_erase_done_o),
+    .prog_done_o(prog_done_o), .prog_error_o(prog_error_o), .prog_erase_pulses_o(prog_erase_pulses_o),
+    .prog_coarse_pulses_o(prog_coarse_pulses_o), .prog_fine_pulses_o(prog_fine_pulses_o),
+    .prog_unerased_o(prog_unerased_o), .prog_retries_i(prog_retries_i), .prog_step_i(prog_step_i),
+    .prog_erase_limit_i(prog_erase_limit_i), .prog_margin_i(prog_margin_i), .prog_window_i(prog_window_i),
+    .prog_targets_i(prog_targets_i), .prog_erase_ramp_i(prog_erase_ramp_i), .prog_coarse_ramp_i(prog_coarse_ramp_i),
+    .prog_fine_ramp_i(prog_fine_ramp_i), .prog_target_valid_i(prog_target_valid_i),
+    .prog_target_ready_o(prog_target_ready_o), .prog_target_data_i(prog_target_data_i),
+    .prog_status_valid_o(prog_status_valid_o), .prog_status_ready_i(prog_status_ready_i),
+    .prog_status_data_o(prog_status_data_o), .prog_status_code_o(prog_status_code_o),
+    .prog_status_coarse_o(prog_status_coarse_o), .prog_status_fine_o(prog_status_fine_o),
+    .prog_status_last_o(prog_status_last_o), .prog_status_again_o(prog_status_again_o),
     .wl_o         (wl),
     .w_slice_o    (w_slice),
     .x_slice_o    (x_slice),
     .share_o      (share),
+    .line_sel_o   (line_sel),
     .hold_o       (hold),
     .mux_o        (mux),
     .sample_o     (sample),
     .step_shift_o (step_shift),
     .step_three_o (step_three),
+    .step_fine_o  (step_fine),
     .trial_o      (trial),
-    .cmp_i        (cmp)
+    .cmp_i        (cmp),
+    .pulse_o      (pulse),
+    .pulse_kind_o (pulse_kind),
+    .pulse_level_o(pulse_level),
+    .pulse_mask_o (pulse_mask)
   );
 
   flash_array #(
-    .ROWS        (ROWS),
-    .DAC_BITS    (DAC_BITS),
-    .BIT_LINES   (BIT_LINES),
-    .CURRENT_BITS(CURRENT_BITS)
+    .ROWS           (ROWS),
+    .DAC_BITS       (DAC_BITS),
+    .N_ADCS         (N_ADCS),
+    .W_SLICES       (W_SLICES),
+    .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .BIT_LINES      (BIT_LINES),
+    .CURRENT_BITS   (CURRENT_BITS)
   ) u_flash_array (
-    .wl_i     (wl),
-    .current_o(current)
+    .clk_i        (clk_i),
+    .wl_i         (wl),
+    .current_o    (current),
+    .pulse_i      (pulse),
+    .pulse_kind_i (pulse_kind),
+    .pulse_level_i(pulse_level),
+    .pulse_mask_i (pulse_mask),
+    .w_slice_i    (w_slice),
+    .line_sel_i   (line_sel),
+    .mux_i        (mux)
   );
 
   bitline #(
@@ -114,9 +168,10 @@ module macro_sim #(
     .BIT_LINES      (BIT_LINES),
     .CURRENT_BITS   (CURRENT_BITS)
   ) u_bitline (
-    .current_i(current),
-    .w_slice_i(w_slice),
-    .q_o      (q)
+    .current_i (current),
+    .w_slice_i (w_slice),
+    .line_sel_i(line_sel),
+    .q_o       (q)
   );
 
   adc_frontend #(
@@ -136,6 +191,7 @@ module macro_sim #(
     .sample_i    (sample),
     .step_shift_i(step_shift),
     .step_three_i(step_three),
+    .step_fine_i (step_fine),
     .trial_i     (trial),
     .cmp_o       (cmp)
   );

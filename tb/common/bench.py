@@ -94,6 +94,8 @@ class Bench:
         self.dut = dut
         self.agents = agents
         self.cycles = 0
+        if hasattr(dut, "prog_start_i"):
+            dut.prog_start_i.value = 0  # a bench that programs says so itself
         Clock(dut.clk_i, PERIOD_NS, unit="ns", impl="gpi").start()
 
     async def reset(self, **inputs: int) -> None:

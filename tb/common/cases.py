@@ -88,6 +88,7 @@ CASES = [
     *_all("round_check", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, SHARED)),
     *_all("macro_ctrl", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET)),
     *_all("column_correct", (CORRECTED, WIDE_CORRECTED, TINY)),
+    *_all("prog_ctrl", (*PRESETS, TWOS, SLICED, RAGGED, RAGGED_OFFSET), "unordered"),
     *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),
@@ -99,6 +100,7 @@ CASES = [
     *_all("cim_axi", (TINY, RAGGED, NOR40), "wild"),
     *_all("cim_axi_regs", (TINY, NOR40), "wild"),
     *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT, CORRECTED), "wild"),
+    *_all("cim_macro_prog", (TINY, RAGGED, OFFSET), "varied"),
     *_all("cim_macro_x", SMALL, "wild"),
     *_all("cim_macro_x", (NOR40, EXACT), "wild", tests=LARGE_X),
 ]

@@ -74,7 +74,7 @@ class SeamMonitor(bench.Agent):
         self.cycle += 1
         cfg, inside = self.cfg, self.inside
         self._counters()
-        if to_int(inside.hold_o) or to_int(inside.share_o):
+        if (to_int(inside.hold_o) or to_int(inside.share_o)) and not to_int(self.dut.prog_busy_o):
             lines = unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)
             self.checks["word lines"].got(lines, time=bench.now())
             self.holds.append(self.cycle)

@@ -127,7 +127,7 @@ PROOFS = (
         "streams_cim_macro",
         (
             *("cim_macro.v", "macro_ctrl.v", "round_check.v", "wl_dac.v", "sar_adc.v", "clip_count.v"),
-            *("column_correct.v", "residual.v", "shift_add.v", "requantize.v"),
+            *("column_correct.v", "prog_ctrl.v", "residual.v", "shift_add.v", "requantize.v"),
         ),
         (MICRO, *ENCODINGS),
         reach=12,

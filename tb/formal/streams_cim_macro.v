@@ -50,6 +50,12 @@ module formal_streams_cim_macro #(
   input  wire [INPUT_BITS:0] res_data_i,
   input  wire out_ready_i,
   input  wire [N_ADCS-1:0] cmp_i,
+  input  wire prog_start_i,
+  input  wire [1:0] prog_op_i,
+  input  wire [15:0] prog_row_base_i,
+  input  wire [15:0] prog_row_count_i,
+  input  wire prog_target_valid_i,
+  input  wire prog_status_ready_i,
   output wire round_ready_o,
   output wire in_ready_o,
   output wire psum_ready_o,
@@ -125,6 +131,22 @@ module formal_streams_cim_macro #(
     .clip_clear_i (1'b0),
     .clip_low_o   (),
     .clip_high_o  (),
+    .prog_start_i (prog_start_i),
+    .prog_op_i    (prog_op_i),
+    .prog_row_base_i    (prog_row_base_i),
+    .prog_row_count_i   (prog_row_count_i),
+    .prog_target_valid_i(prog_target_valid_i),
+    .prog_target_data_i ({(N_ADCS * CELL_BITS){1'b0}}),
+    .prog_status_ready_i(prog_status_ready_i),
+    .prog_retries_i     (4'd1),
+    .prog_step_i        (8'd0),
+    .prog_erase_limit_i ({CODE_BITS{1'b0}}),
+    .prog_targets_i     ({(CODE_BITS << CELL_BITS){1'b0}}),
+    .prog_margin_i      ({CODE_BITS{1'b0}}),
+    .prog_window_i      ({CODE_BITS{1'b0}}),
+    .prog_erase_ramp_i  (48'd0),
+    .prog_coarse_ramp_i (48'd0),
+    .prog_fine_ramp_i   (48'd0),
     .hold_o       (),
     .sample_o     (),
     .wl_o         (),
@@ -147,7 +169,10 @@ module formal_streams_cim_macro #(
   (* hierconn *) wire [15:0] \dut.psum_lanes ;
   (* hierconn *) wire [15:0] \dut.u_shift_add.have_q ;
   (* hierconn *) wire [15:0] \dut.u_requantize.left_q ;
+  (* hierconn *) wire        \dut.prog_own ;
+  (* hierconn *) wire        \dut.prog_busy_o ;
   wire word_ready = \dut.word_ready ;
+  wire own        = \dut.prog_own ;
   wire armed      = \dut.u_macro_ctrl.armed_q ;
   wire loaded     = \dut.u_wl_dac.loaded_q ;
   wire bad        = \dut.u_macro_ctrl.bad ;
@@ -212,11 +237,15 @@ module formal_streams_cim_macro #(
   wire p_stays = !rst_ni || !offered_q || out_valid_o;
   // An output that was offered and not taken has not changed.
   wire p_stable = !rst_ni || !offered_q || (out_data == data_q && out_last == last_q);
-  // Words move while no chain is under way and the output lanes are empty or empty out.
-  wire p_word_ready = round_ready_o == (word_ready && (\dut.u_requantize.left_q == 0
+  // Words move while no chain is under way, no cell is programmed, and the output lanes are empty or empty out.
+  wire p_word_ready = round_ready_o == (word_ready && !own && (\dut.u_requantize.left_q == 0
                       || (\dut.u_requantize.left_q == 1 && (!out_valid_o || out_ready_i))));
-  // A beat of activations moves while one is due, unless a word that exists moves or the round's descriptor is bad.
-  wire p_in_ready = in_ready_o == (armed && !loaded && streamed && !bad && !(round_valid_i && round_ready_o && exists));
+  // A beat of activations moves while one is due, unless a word that exists moves, cells are programmed or the round's
+  // descriptor is bad.
+  wire p_in_ready = in_ready_o == (armed && !loaded && !own && streamed && !bad
+                                   && !(round_valid_i && round_ready_o && exists));
+  // While cells are programmed no chain is under way, so the analog seam has one owner.
+  wire p_apart = !\dut.prog_busy_o || word_ready;
   // A partial sum moves while one is due and not in.
   wire p_psum_ready = psum_ready_o == (\dut.psum_want && \dut.u_shift_add.have_q < \dut.psum_lanes );
   // A residual code moves while one is due and not in.
@@ -234,6 +263,7 @@ module formal_streams_cim_macro #(
     assert (p_in_ready);
     assert (p_psum_ready);
     assert (p_res_ready);
+    assert (p_apart);
   end
 
 endmodule

@@ -57,7 +57,7 @@ class Kill:
 
 
 def steps_of(block: str) -> list[Step]:
-    """The block's own bench on every configuration, then the macro's two.
+    """The block's own bench on every configuration, then the macro's others.
 
     Example:
         >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][5:7]
@@ -66,7 +66,8 @@ def steps_of(block: str) -> list[Step]:
     if block == "cim_axi":  # no other bench has it inside
         return [Step(block, RAGGED), Step(block, RAGGED, module="tb.tb_cim_axi_regs"), Step(block, TINY)]
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
-    return steps + [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
+    more = [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
+    return [*steps, *more, Step("cim_macro", TINY, module="tb.tb_cim_macro_prog")]
 
 
 def run_step(step: Step, rtl: Path, workdir: Path) -> Kill | None:

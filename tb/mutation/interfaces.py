@@ -46,6 +46,9 @@ _CODE = (
 )
 
 
+_STATUSES = tuple(f"prog_status_{name}_o" for name in ("data", "code", "coarse", "fine", "last", "again"))
+
+
 def _field(stage: str, low: int, width: int) -> str:
     """A field of the round that a stage of macro_ctrl works on."""
     return f"rounds_q[{stage}_q * 32 * ROUND_WORDS + {low} +: {width}]"
@@ -185,6 +188,20 @@ INTERFACES = {
         | dict.fromkeys(("r_data_q", "r_resp_q"), "r_valid_q")
         | dict.fromkeys(("result_data_q", "result_last_q"), "result_q")
         | dict.fromkeys(("spare_data_q", "spare_last_q"), "spare_q"),
+    ),
+    "prog_ctrl": Interface(
+        assumptions={"adc_done_i only while a conversion runs": "!adc_done_i || state_q == 3"},
+        observed=dict.fromkeys(_STATUSES, "prog_status_valid_o")
+        | dict.fromkeys(("pulse_kind_o", "pulse_level_o"), "pulse_o")
+        | {"pulse_mask_o": "pulse_o && pulse_kind_o != 0", "mux_o": "sample_o || pulse_o"}
+        | dict.fromkeys(("w_slice_o", "line_sel_o"), "hold_o || pulse_o"),
+        facts=(
+            "mux_q < COLS_PER_ADC",
+            "slice_q < W_SLICES",
+            "row_q >= row_base_q && row_q <= row_last_q",
+            "{16'd0, row_last_q} < ROWS",
+            "wait_q <= WL_CYCLES + SETTLE_CYCLES",
+        ),
     ),
     "bitline": Interface(assumptions={"w_slice_i is below W_SLICES": "w_slice_i < W_SLICES"}),
     "adc_frontend": Interface(

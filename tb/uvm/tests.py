@@ -61,7 +61,7 @@ class MacroTest(pyuvm.uvm_test):
         """Reset, stimulus."""
         self.raise_objection()
         dut = self.dut
-        dut.rst_ni.value = 0
+        dut.rst_ni.value, dut.prog_start_i.value = 0, 0
         Clock(dut.clk_i, bench.PERIOD_NS, unit="ns", impl="gpi").start()
         for _ in range(2):
             await FallingEdge(dut.clk_i)

@@ -20,21 +20,16 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
     from twinor.die import Die
+    from twinor.golden.flash_array import Cells, CellTables
     from twinor.rounds import Chain, Round
 
 __all__ = [
-    "beats_hex",
-    "cells_hex",
-    "psums_hex",
-    "read_clips",
-    "read_traces",
-    "residuals_hex",
-    "thresholds_hex",
-    "words_hex",
+    *("beats_hex", "cells_hex", "lanes_hex", "psums_hex", "pulse_hex", "read_clips", "read_traces"),
+    *("residuals_hex", "states_hex", "thresholds_hex", "words_hex"),
 ]
 
 
-def _lanes_hex(values: NDArray[np.integer], bits: int) -> str:
+def lanes_hex(values: NDArray[np.integer], bits: int) -> str:
     """One line per row of [lines, lanes]: lane 0 in the low bits, two's complement of `bits` bits a lane."""
     lanes = values[:, ::-1].astype(np.int64)
     if bits % 8 == 0:
@@ -62,12 +57,24 @@ def cells_hex(config: Config, die: Die, macro: int) -> str:
     most = np.sort(current.max(axis=1), axis=0)[-config.active_rows :].sum(axis=0)
     if int(most.max()) >> config.current_bits:
         raise ValueError(f"a bit line's current exceeds the {config.current_bits} bits of the behavioural array")
-    return _lanes_hex(current.reshape(-1, config.bit_lines), config.current_bits)
+    return lanes_hex(current.reshape(-1, config.bit_lines), config.current_bits)
 
 
 def thresholds_hex(die: Die, macro: int) -> str:
     """Threshold tables of one macro for `+thresholds`: line `adc * 2**trials + trial`."""
-    return _lanes_hex(die.threshold[macro].reshape(-1, 1), 64)
+    return lanes_hex(die.threshold[macro].reshape(-1, 1), 64)
+
+
+def states_hex(cells: Cells) -> str:
+    """Cells of one macro for `+states`: line `row * bit_lines + bit_line`, speed above threshold."""
+    return lanes_hex(np.stack([cells.threshold, cells.speed], axis=-1).reshape(-1, 2), 16)
+
+
+def pulse_hex(tables: CellTables, die: Die, macro: int) -> dict[str, str]:
+    """What pulses need, by plusarg: `moves` (by kind and level, then the disturb), `strengths`, `drives`."""
+    moves = np.append(tables.move.ravel(), tables.disturb)
+    values = {"moves": moves, "strengths": tables.strength, "drives": die.drive[macro].ravel()}
+    return {name: lanes_hex(value.reshape(-1, 1), 32) for name, value in values.items()}
 
 
 def words_hex(config: Config, die: Die, chain: Chain) -> str:
@@ -79,17 +86,17 @@ def words_hex(config: Config, die: Die, chain: Chain) -> str:
 def beats_hex(config: Config, inputs: Sequence[NDArray[np.integer]]) -> str:
     """Input beats for `+beats`: round after round of each vector, the last beat of a vector padded with zeros."""
     padded = [np.pad(x, ((0, 0), (0, -x.shape[1] % config.in_lanes))) for x in inputs]
-    return _lanes_hex(np.concatenate(padded, axis=1).reshape(-1, config.in_lanes), config.input_bits)
+    return lanes_hex(np.concatenate(padded, axis=1).reshape(-1, config.in_lanes), config.input_bits)
 
 
 def psums_hex(config: Config, psums: NDArray[np.integer] | None) -> str:
     """Partial-sum beats for `+psums`, one column a line."""
-    return "" if psums is None else _lanes_hex(psums.reshape(-1, 1), config.psum_bits)
+    return "" if psums is None else lanes_hex(psums.reshape(-1, 1), config.psum_bits)
 
 
 def residuals_hex(config: Config, residuals: NDArray[np.integer] | None) -> str:
     """Residual beats for `+residuals`, one column a line."""
-    return "" if residuals is None else _lanes_hex(residuals.reshape(-1, 1), config.input_bits + 1)
+    return "" if residuals is None else lanes_hex(residuals.reshape(-1, 1), config.input_bits + 1)
 
 
 class _Log:

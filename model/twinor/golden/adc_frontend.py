@@ -3,7 +3,7 @@
 
     held = sum over input slices i of 2**(i * dac_bits) * q[i]        analog slice accumulation, else the one slice
     column c  ->  ADC c mod n_adcs at multiplexer position c div n_adcs
-    cmp = q >= threshold[adc, trial] * step
+    cmp = q >= threshold[adc, trial] * step                  16 * q >= threshold * step in a verify read
 
 Verilog twin: rtl/sim/adc_frontend.v
 """
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["adc_of_column", "compare", "share"]
+__all__ = ["FINE_BITS", "adc_of_column", "compare", "share"]
+
+FINE_BITS = 4
+"""A verify read's step counts sixteenths of an array unit."""
 
 
 def share(config: Config, shared: NDArray[np.int64], q: NDArray[np.int64], *, x_slice: int) -> NDArray[np.int64]:
@@ -54,7 +57,7 @@ def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.in
 
 
 def compare(
-    q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: NDArray[np.int64], *, step: int
+    q: NDArray[np.int64], thresholds: NDArray[np.int32], trial: NDArray[np.int64], *, step: int, fine: bool = False
 ) -> NDArray[np.bool_]:
     """What the comparators answer to one trial each.
 
@@ -62,7 +65,8 @@ def compare(
         q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
         thresholds: int32[columns, 2**trials], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
         trial: int64[..., columns], kept trials and the one under trial, as bits.
-        step: array units per LSB.
+        step: array units per LSB, or sixteenths of one.
+        fine: the step counts sixteenths, for verify reads.
 
     Returns:
         bool[..., columns]: the column quantity reaches the threshold.
@@ -73,5 +77,5 @@ def compare(
         [[True], [False]]
     """
     columns = np.arange(q.shape[-1])
-    answer: NDArray[np.bool_] = q >= thresholds[columns, trial].astype(np.int64) * step
+    answer: NDArray[np.bool_] = q << (FINE_BITS if fine else 0) >= thresholds[columns, trial].astype(np.int64) * step
     return answer

@@ -3,6 +3,7 @@
 
     q[c] = current[c, j, plus] - current[c, j, minus]      differential pair
     q[c] = current[c, j]                                    offset and two's-complement columns
+    q[c] = current[c, j, plus]  or  current[c, j, minus]    one line alone: verify reads
 
 Behavioural Verilog twin: rtl/sim/bitline.v
 """
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["column_quantity"]
 
 
-def column_quantity(config: Config, current: NDArray[np.int64], *, w_slice: int) -> NDArray[np.int64]:
+def column_quantity(
+    config: Config, current: NDArray[np.int64], *, w_slice: int, line_sel: int = 0
+) -> NDArray[np.int64]:
     """Column quantities of one weight slice.
 
     Args:
         config: gives the order of the bit lines.
         current: int64[vectors, bit_lines].
         w_slice: weight slice that the bit-line multiplexer selects.
+        line_sel: 0 both lines of a pair subtracted, 1 plus line alone, 2 minus line alone; without pairs no matter.
 
     Returns:
         int64[vectors, cols] in `2**(-2 * frac_bits)` array units.
@@ -36,6 +40,10 @@ def column_quantity(config: Config, current: NDArray[np.int64], *, w_slice: int)
         >>> from twinor.config import load
         >>> column_quantity(load("tiny"), np.array([[9, 2, 0, 5, 1, 1, 3, 0]]), w_slice=0)
         array([[ 7, -5,  0,  3]])
+        >>> column_quantity(load("tiny"), np.array([[9, 2, 0, 5, 1, 1, 3, 0]]), w_slice=0, line_sel=2)
+        array([[2, 5, 1, 0]])
     """
     lines = current.reshape(-1, config.cols, config.w_slices, config.lines_per_cell)[:, :, w_slice]
-    return lines[..., 0] - lines[..., 1] if config.lines_per_cell == 2 else lines[..., 0]
+    if config.lines_per_cell == 1:
+        return lines[..., 0]
+    return lines[..., line_sel - 1] if line_sel else lines[..., 0] - lines[..., 1]

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flash array: weights become cell levels, and driven word lines become bit-line currents.
+"""The flash array: weights become cell levels, driven word lines become bit-line currents, pulses move thresholds.
 
     current[b] = sum over rows r of strength[r, b] * drive[r, wl[r]]        in 2**(-2 * frac_bits) array units
+    threshold' = threshold -+ (move[kind, level] * speed >> 8)              erase lowers, coarse and fine pulses raise
 
 Behavioural Verilog twin: rtl/sim/flash_array.v
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,85 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["currents", "levels"]
+__all__ = [
+    *("COARSE", "ERASE", "FINE", "LEVELS", "SPEED_BITS", "SPEED_MAX", "THRESHOLD_MAX"),
+    *("CellTables", "Cells", "currents", "levels", "moved"),
+]
+
+ERASE, COARSE, FINE = range(3)
+"""Kinds of pulses."""
+
+LEVELS = 256
+"""Levels of a pulse."""
+
+SPEED_BITS = 8
+"""Fraction bits of a cell's speed: 256 moves as the table says."""
+
+SPEED_MAX = (1 << 14) - 1
+"""Largest speed: the largest move times it fits 31 bits."""
+
+THRESHOLD_MAX = (1 << 14) - 1
+"""Largest threshold of a cell; a pulse stops there, and at 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTables:
+    """How cells answer to pulses, the same for every cell of a macro.
+
+    Attributes:
+        move: int32[3, 256], change of the threshold by kind and level of the pulse, below 2**17.
+        disturb: change that a coarse or fine pulse brings to every other cell of its word line.
+        strength: int32[2**14], strength by threshold, in `2**-frac_bits` levels; must not rise.
+    """
+
+    move: NDArray[np.int32]
+    disturb: int
+    strength: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """Cells of one macro that can be programmed.
+
+    Attributes:
+        tables: how they answer to pulses.
+        threshold: int32[rows, bit_lines], 0 .. `THRESHOLD_MAX`.
+        speed: int32[rows, bit_lines], in `2**-SPEED_BITS`, 0 .. `SPEED_MAX`; 0 is a stuck cell.
+    """
+
+    tables: CellTables
+    threshold: NDArray[np.int32]
+    speed: NDArray[np.int32]
+
+    @property
+    def strength(self) -> NDArray[np.int32]:
+        """What the cells add per drive level, int32[rows, bit_lines]."""
+        return self.tables.strength[self.threshold]
+
+
+def moved(
+    tables: CellTables, threshold: NDArray[np.int32], speed: NDArray[np.int32], *, kind: int, level: int
+) -> NDArray[np.int32]:
+    """Thresholds after one pulse.
+
+    Args:
+        tables: how cells answer.
+        threshold: int32[...] of the cells that the pulse reaches.
+        speed: int32[...] of the same cells.
+        kind: `ERASE`, `COARSE` or `FINE`.
+        level: level of the pulse.
+
+    Returns:
+        int32[...].
+
+    Example:
+        >>> flat = CellTables(move=np.full((3, 256), 10, np.int32), disturb=0, strength=np.zeros(1, np.int32))
+        >>> moved(flat, np.array([4, 100]), np.array([256, 384]), kind=ERASE, level=0)
+        array([ 0, 85])
+    """
+    step = tables.move[kind, level] * speed >> SPEED_BITS
+    after: NDArray[np.int32] = np.clip(threshold + (-step if kind == ERASE else step), 0, THRESHOLD_MAX)
+    return after
 
 
 def levels(config: Config, weights: NDArray[np.integer]) -> NDArray[np.uint8]:

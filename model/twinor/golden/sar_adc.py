@@ -31,6 +31,7 @@ def convert(
     thresholds: NDArray[np.int32],
     *,
     step: int,
+    fine: bool = False,
     weights: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
     """Convert column quantities.
@@ -39,7 +40,8 @@ def convert(
         config: gives `adc_bits`, trials and the sign.
         q: int64[..., columns] in `2**(-2 * frac_bits)` array units.
         thresholds: int32[columns, 2**trials], the table of each column's ADC in `2**(-2 * frac_bits)` LSB.
-        step: array units per LSB.
+        step: array units per LSB, or sixteenths of one.
+        fine: the step counts sixteenths, for verify reads.
         weights: int32[trials], first trial first; the configuration's if None.
 
     Returns:
@@ -58,7 +60,7 @@ def convert(
     for n, weight in enumerate(config.weights if weights is None else weights.tolist()):
         trial = kept | 1 << (config.trials - 1 - n)
         trials[..., n] = trial
-        keep = compare(q, thresholds, trial, step=step)
+        keep = compare(q, thresholds, trial, step=step, fine=fine)
         kept, result = np.where(keep, trial, kept), np.where(keep, result + weight, result)
     result = np.minimum(result, (1 << config.adc_bits) - 1)
     return (result + config.code_min).astype(np.int16), trials
