@@ -68,7 +68,7 @@ MUTANTS = [
     Mutant("shift_add", "= start + added", "= start", None),
     Mutant("wl_dac", "sign[l] ? -x : x", "x", None),
     Mutant("wl_dac", "sign_of[k] == phase_i", "!phase_i", None),
-    Mutant("residual", "code * mult", "code + mult", None),
+    Mutant("residual", "= code * mult;", "= code + mult;", None),
     Mutant("residual", "col_i + have_q", "col_i", None),
     Mutant("round_check", "+ bias_rows > ROWS", "> ROWS", None),
     Mutant("round_check", "step[0] ? 8'd2", "step[0] ? 8'd1", None),
