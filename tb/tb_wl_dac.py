@@ -301,9 +301,10 @@ async def reset_turns_word_lines_off_and_drops_a_vector_half_loaded(dut: Any) ->
     """A reset in the middle of loading and driving: all lines off, then a whole run matches."""
     rng = bench.generator("reset")
     dac = WlDac(dut, rng, idle=0.0)
-    await dac.run_all(iter([(plan(dac.cfg, 0, dac.cfg.rows), np.full(dac.cfg.rows, 1))]))
-    dac.offer(plan(dac.cfg, 0, dac.cfg.rows), np.full(dac.cfg.rows, 1))
-    dac.set({"load_en_i": 1, "load_count_i": dac.cfg.rows})
+    rnd, x = plan(dac.cfg, 0, dac.cfg.rows, signed=True), np.arange(dac.cfg.rows) % 2 - 1
+    await dac.run_all(iter([(rnd, x)]))
+    dac.offer(rnd, x)
+    dac.set(loading(rnd) | {"load_en_i": 1})
     await dac.cycle()
     assert dac.read("loading_o"), "a vector is half in"
     dut.rst_ni.value = 0

@@ -295,7 +295,7 @@ module formal_macro_ctrl #(
       error_q       <= 1'b0;
     end else begin
       code_age_q    <= (code_valid_o && !code_ready_i) ? code_age_q + 16'd1 : 16'd0;
-      load_age_q    <= (due && !(beat && beat_last_i)) ? load_age_q + 16'd1 : 16'd0;
+      load_age_q    <= (due && !error && !(beat && beat_last_i)) ? load_age_q + 16'd1 : 16'd0;
       settle_age_q  <= (swap || settled) ? 16'd0 : settle_age_q + 16'd1;
       convert_age_q <= hold ? 16'd0 : convert_age_q + 16'd1;
       away_q        <= (begins || quiet) ? 16'd0 : away_q + 16'd1;
