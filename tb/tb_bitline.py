@@ -95,8 +95,8 @@ async def an_unknown_current_makes_its_own_column_unknown(dut: Any) -> None:
     assert all("X" in word for word in columns), f"an unknown slice left columns known: {columns}"
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_line_selection_leaves_no_pair_known(dut: Any) -> None:
     """X or 3 on the line selection makes every column of pairs X; without pairs it does not count."""
     lines = Lines(dut)

@@ -203,8 +203,8 @@ async def pulses_move_the_cells_that_golden_moves(dut: Any) -> None:
     array.check.finish()
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def a_pulse_with_anything_unknown_leaves_unknown_cells(dut: Any) -> None:
     """X on kind, level, lanes, slice, line or position, or on the pulse itself: the row's currents are X, never old."""
     array = Array(dut)

@@ -316,8 +316,8 @@ async def reset_ends_an_operation_at_once(dut: Any) -> None:
         await controller.operate(op, exact=True)
 
 
-@needs_four_states
 @cocotb.test
+@needs_four_states
 async def an_unknown_read_never_ends_as_a_good_cell(dut: Any) -> None:
     """X from all converters in one read, of the trim, the erase or a group: it shows in state, status or counters."""
     rng = bench.generator("unknown")
