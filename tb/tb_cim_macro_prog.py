@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import cocotb
 import numpy as np
 from twinor.cells import blank, settings_of
-from twinor.cosim import files
 
 from tb.common import bench
 from tb.common.checker import Checker
 from tb.common.probes import junk
-from tb.common.programming import COUNTERS, STATUS_FIELDS, Operation, beats, setting_ports
+from tb.common.programming import COUNTERS, STATUS_FIELDS, Operation, beats, place_cells, setting_ports
 from tb.common.stream import StreamSink, StreamSource
 from tb.common.values import to_int
 from tb.tb_cim_macro import Macro, some_chain
@@ -51,12 +50,7 @@ class Programmer(Macro):
         """Put the cells there, offer targets, start; returns what golden does."""
         dut, cfg = self.dut, self.cfg
         golden = op.golden(cfg, self.die)
-        array, blank_die = dut.u_flash_array, replace(self.die, strength=op.cells.strength[None])
-        words = op.cells.speed.astype(np.int64) << 16 | op.cells.threshold
-        for word, value in zip(array.state_mem, words.ravel().tolist(), strict=True):
-            word.value = value
-        for word, line in zip(array.cell_mem, files.cells_hex(cfg, blank_die, 0).splitlines(), strict=True):
-            word.value = int(line, 16)
+        place_cells(dut.u_flash_array, cfg, self.die, op.cells)
         for name, value in (setting_ports(cfg, op.settings) | op.start()).items():
             getattr(dut, f"prog_{name}").value = value
         self.targets.send(op.targets(cfg) * len(golden.passes))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from twinor import registers
+from twinor.cells import settings_of
 from twinor.config import Config, load
 from twinor.driver import IDENTIFICATION, MAGIC, MAJOR, Driver, DriverError
 from twinor.errors import TwinorError
@@ -18,8 +19,11 @@ from tb.common.cases import Case, cases, run_case
 from tb.common.stimulus import random_chain
 from tb.registers import files, source, texts
 
-CASES = [*cases("cim_axi"), *cases("cim_axi_regs")]
-GENERATED = ("rtl/regs/cim_axi_regs.sv", "rtl/registers.md", "model/twinor/registers.py", "tb/registers/model.py")
+CASES = [*cases("cim_axi"), *cases("cim_axi_regs"), *cases("cim_axi_prog")]
+GENERATED = (
+    *("rtl/regs/cim_axi_regs.sv", "rtl/regs/cim_axi_regs.vh", "rtl/registers.md"),
+    *("model/twinor/registers.py", "tb/registers/model.py"),
+)
 
 
 @pytest.mark.rtl
@@ -60,7 +64,9 @@ def test_a_change_of_the_map_changes_every_file(tmp_path: Path) -> None:
     assert text.count("} clip_high @ 0x05C;") == 1
     moved.write_text(text.replace("} clip_high @ 0x05C;", "} clip_high @ 0x060;"), encoding="utf-8")
     before, after = files.texts(), files.texts(moved)
-    assert [name for name in before if before[name] == after[name]] == []
+    assert [name for name in before if before[name] == after[name]] == ["rtl/regs/cim_axi_regs.vh"], (
+        "it has no addresses"
+    )
 
 
 @pytest.mark.fast
@@ -151,6 +157,21 @@ def test_the_driver_waits_for_an_event_and_clears_it(tiny: Config) -> None:
     driver.reset()
     addresses = [registers.REGISTERS[name] for name in ("intr_status", "intr_enable", "command", "control", "control")]
     assert bus.log == list(zip(addresses, (1 << low, 1 << low, 1, 2, 0), strict=True))
+
+
+@pytest.mark.fast
+def test_the_driver_starts_an_operation_after_all_its_settings(tiny: Config) -> None:
+    bus, settings = Bus(tiny), settings_of(tiny, retries=2)
+    driver = Driver(bus.read, bus.write)
+    driver.program(settings, range(2, 5), write=False)
+    written = [address for address, _ in bus.log]
+    assert len(set(written)) == 12 and written[-1] == registers.REGISTERS["command"]
+    assert written.count(registers.REGISTERS["prog_target"]) == len(settings.targets)
+    values = dict(bus.log)
+    assert values[registers.REGISTERS["prog_rows"]] == 3 << 16 | 2
+    assert values[registers.REGISTERS["prog_operation"]] & 0xFF == 2 << 4 | 1
+    for name, count in driver.program_counts().items():
+        assert count == 0 and f"prog_{name}" in registers.REGISTERS
 
 
 @pytest.mark.fast

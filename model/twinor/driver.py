@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Software's view of `cim_axi`: loads a chain, waits for events, reads counters; the bus is two functions of yours."""
+"""Software's view of `cim_axi`: loads chains, programs cells, waits, counts; the bus is two functions of yours."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from twinor.errors import TwinorError
 from twinor.registers import FIELDS, REGISTERS, WINDOW
-from twinor.rounds import pack
+from twinor.rounds import pack, step_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twinor.config import Config
+    from twinor.golden.prog_ctrl import Settings
     from twinor.rounds import Chain
 
 __all__ = ["MAGIC", "MAJOR", "Driver", "DriverError"]
@@ -142,6 +143,35 @@ class Driver:
     def clips(self) -> tuple[int, int]:
         """Conversions at the smallest and at the largest code since the counters were cleared."""
         return self.read("clip_low")["count"], self.read("clip_high")["count"]
+
+    def program(self, settings: Settings, rows: range, *, erase: bool = True, write: bool = True) -> None:
+        """Start an operation of the program-verify controller; target levels and statuses are streams.
+
+        Args:
+            settings: of the operation; they stay as they are until it is over.
+            rows: word lines that are verified and programmed.
+            erase: erase the block, first if both are true.
+            write: program the rows.
+
+        Raises:
+            ValueError: a field does not hold a setting.
+        """
+        for level, code in enumerate(settings.targets):
+            self.write("prog_target", code=code, cell_level=level)
+        self.write("prog_rows", base=rows.start, count=len(rows))
+        self.write("prog_erase_limit", code=settings.erase_limit)
+        self.write("prog_accept", margin=settings.margin, window=settings.window)
+        for name, ramp in (("erase", settings.erase), ("coarse", settings.coarse), ("fine", settings.fine)):
+            self.write(f"prog_{name}_ramp", start=ramp.start, step=ramp.step, pulses=ramp.pulses)
+            self.write(f"prog_{name}_length", cycles=ramp.cycles)
+        step = step_code(settings.step)
+        self.write("prog_operation", erase=erase, write=write, retries=settings.retries, step=step)
+        self.write("command", prog_start=1)
+
+    def program_counts(self) -> dict[str, int]:
+        """Erase, coarse and fine pulses of the operation, and cells that it could not erase."""
+        names = ("erase_pulses", "coarse_pulses", "fine_pulses", "unerased")
+        return {name: self.read(f"prog_{name}")["count"] for name in names}
 
     def clear_clips(self) -> None:
         """Set both clip counters to 0."""

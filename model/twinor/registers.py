@@ -24,6 +24,21 @@ REGISTERS: Final = {
     "error": 0x054,
     "clip_low": 0x058,
     "clip_high": 0x05C,
+    "prog_operation": 0x100,
+    "prog_rows": 0x104,
+    "prog_erase_limit": 0x108,
+    "prog_accept": 0x10C,
+    "prog_target": 0x110,
+    "prog_erase_ramp": 0x120,
+    "prog_erase_length": 0x124,
+    "prog_coarse_ramp": 0x128,
+    "prog_coarse_length": 0x12C,
+    "prog_fine_ramp": 0x130,
+    "prog_fine_length": 0x134,
+    "prog_erase_pulses": 0x140,
+    "prog_coarse_pulses": 0x144,
+    "prog_fine_pulses": 0x148,
+    "prog_unerased": 0x14C,
 }
 
 FIELDS: Final = {
@@ -76,20 +91,28 @@ FIELDS: Final = {
     },
     "command": {
         "clip_clear": (0, 1),
+        "prog_start": (1, 1),
     },
     "status": {
         "words": (0, 1),
         "busy": (1, 1),
+        "prog_busy": (2, 1),
     },
     "intr_status": {
         "round_done": (0, 1),
         "chain_done": (1, 1),
+        "program_done": (2, 1),
+        "erase_done": (3, 1),
         "error": (4, 1),
+        "program_error": (5, 1),
     },
     "intr_enable": {
         "round_done": (0, 1),
         "chain_done": (1, 1),
+        "program_done": (2, 1),
+        "erase_done": (3, 1),
         "error": (4, 1),
+        "program_error": (5, 1),
     },
     "error": {
         "code": (0, 4),
@@ -99,6 +122,63 @@ FIELDS: Final = {
         "count": (0, 32),
     },
     "clip_high": {
+        "count": (0, 32),
+    },
+    "prog_operation": {
+        "erase": (0, 1),
+        "write": (1, 1),
+        "retries": (4, 4),
+        "step": (8, 8),
+    },
+    "prog_rows": {
+        "base": (0, 16),
+        "count": (16, 16),
+    },
+    "prog_erase_limit": {
+        "code": (0, 16),
+    },
+    "prog_accept": {
+        "margin": (0, 16),
+        "window": (16, 16),
+    },
+    "prog_target": {
+        "code": (0, 16),
+        "cell_level": (16, 8),
+    },
+    "prog_erase_ramp": {
+        "start": (0, 8),
+        "step": (8, 8),
+        "pulses": (16, 8),
+    },
+    "prog_erase_length": {
+        "cycles": (0, 24),
+    },
+    "prog_coarse_ramp": {
+        "start": (0, 8),
+        "step": (8, 8),
+        "pulses": (16, 8),
+    },
+    "prog_coarse_length": {
+        "cycles": (0, 24),
+    },
+    "prog_fine_ramp": {
+        "start": (0, 8),
+        "step": (8, 8),
+        "pulses": (16, 8),
+    },
+    "prog_fine_length": {
+        "cycles": (0, 24),
+    },
+    "prog_erase_pulses": {
+        "count": (0, 32),
+    },
+    "prog_coarse_pulses": {
+        "count": (0, 32),
+    },
+    "prog_fine_pulses": {
+        "count": (0, 32),
+    },
+    "prog_unerased": {
         "count": (0, 32),
     },
 }

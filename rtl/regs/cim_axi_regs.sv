@@ -44,18 +44,51 @@ module cim_axi_regs (
         output logic hwif_out_control_enable,
         output logic hwif_out_control_reset,
         output logic hwif_out_command_clip_clear,
+        output logic hwif_out_command_prog_start,
         input wire hwif_in_status_words,
         input wire hwif_in_status_busy,
+        input wire hwif_in_status_prog_busy,
         output logic hwif_out_intr_status_intr,
         input wire hwif_in_intr_status_round_done_hwset,
         input wire hwif_in_intr_status_chain_done_hwset,
+        input wire hwif_in_intr_status_program_done_hwset,
+        input wire hwif_in_intr_status_erase_done_hwset,
         input wire hwif_in_intr_status_error_hwset,
+        input wire hwif_in_intr_status_program_error_hwset,
         input wire [3:0] hwif_in_error_code,
         input wire hwif_in_error_code_we,
         input wire [7:0] hwif_in_error_round,
         input wire hwif_in_error_round_we,
         input wire [31:0] hwif_in_clip_low_count,
-        input wire [31:0] hwif_in_clip_high_count
+        input wire [31:0] hwif_in_clip_high_count,
+        output logic hwif_out_prog_operation_erase,
+        output logic hwif_out_prog_operation_write,
+        output logic [3:0] hwif_out_prog_operation_retries,
+        output logic [7:0] hwif_out_prog_operation_step,
+        output logic [15:0] hwif_out_prog_rows_base,
+        output logic [15:0] hwif_out_prog_rows_count,
+        output logic [15:0] hwif_out_prog_erase_limit_code,
+        output logic [15:0] hwif_out_prog_accept_margin,
+        output logic [15:0] hwif_out_prog_accept_window,
+        output logic [15:0] hwif_out_prog_target_code,
+        output logic hwif_out_prog_target_code_swmod,
+        output logic [7:0] hwif_out_prog_target_cell_level,
+        output logic [7:0] hwif_out_prog_erase_ramp_start,
+        output logic [7:0] hwif_out_prog_erase_ramp_step,
+        output logic [7:0] hwif_out_prog_erase_ramp_pulses,
+        output logic [23:0] hwif_out_prog_erase_length_cycles,
+        output logic [7:0] hwif_out_prog_coarse_ramp_start,
+        output logic [7:0] hwif_out_prog_coarse_ramp_step,
+        output logic [7:0] hwif_out_prog_coarse_ramp_pulses,
+        output logic [23:0] hwif_out_prog_coarse_length_cycles,
+        output logic [7:0] hwif_out_prog_fine_ramp_start,
+        output logic [7:0] hwif_out_prog_fine_ramp_step,
+        output logic [7:0] hwif_out_prog_fine_ramp_pulses,
+        output logic [23:0] hwif_out_prog_fine_length_cycles,
+        input wire [31:0] hwif_in_prog_erase_pulses_count,
+        input wire [31:0] hwif_in_prog_coarse_pulses_count,
+        input wire [31:0] hwif_in_prog_fine_pulses_count,
+        input wire [31:0] hwif_in_prog_unerased_count
     );
 
     //--------------------------------------------------------------------------
@@ -118,6 +151,21 @@ module cim_axi_regs (
     logic decoded_reg_strb_error;
     logic decoded_reg_strb_clip_low;
     logic decoded_reg_strb_clip_high;
+    logic decoded_reg_strb_prog_operation;
+    logic decoded_reg_strb_prog_rows;
+    logic decoded_reg_strb_prog_erase_limit;
+    logic decoded_reg_strb_prog_accept;
+    logic decoded_reg_strb_prog_target;
+    logic decoded_reg_strb_prog_erase_ramp;
+    logic decoded_reg_strb_prog_erase_length;
+    logic decoded_reg_strb_prog_coarse_ramp;
+    logic decoded_reg_strb_prog_coarse_length;
+    logic decoded_reg_strb_prog_fine_ramp;
+    logic decoded_reg_strb_prog_fine_length;
+    logic decoded_reg_strb_prog_erase_pulses;
+    logic decoded_reg_strb_prog_coarse_pulses;
+    logic decoded_reg_strb_prog_fine_pulses;
+    logic decoded_reg_strb_prog_unerased;
     logic decoded_err;
 
     logic decoded_req;
@@ -182,6 +230,51 @@ module cim_axi_regs (
         decoded_reg_strb_clip_high = cpuif_req_masked & (cpuif_addr == 18'h5c) & !cpuif_req_is_wr;
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h5c);
         is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h5c) & !cpuif_req_is_wr;
+        decoded_reg_strb_prog_operation = cpuif_req_masked & (cpuif_addr == 18'h100);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h100);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h100);
+        decoded_reg_strb_prog_rows = cpuif_req_masked & (cpuif_addr == 18'h104);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h104);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h104);
+        decoded_reg_strb_prog_erase_limit = cpuif_req_masked & (cpuif_addr == 18'h108);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h108);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h108);
+        decoded_reg_strb_prog_accept = cpuif_req_masked & (cpuif_addr == 18'h10c);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h10c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h10c);
+        decoded_reg_strb_prog_target = cpuif_req_masked & (cpuif_addr == 18'h110);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h110);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h110);
+        decoded_reg_strb_prog_erase_ramp = cpuif_req_masked & (cpuif_addr == 18'h120);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h120);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h120);
+        decoded_reg_strb_prog_erase_length = cpuif_req_masked & (cpuif_addr == 18'h124);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h124);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h124);
+        decoded_reg_strb_prog_coarse_ramp = cpuif_req_masked & (cpuif_addr == 18'h128);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h128);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h128);
+        decoded_reg_strb_prog_coarse_length = cpuif_req_masked & (cpuif_addr == 18'h12c);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h12c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h12c);
+        decoded_reg_strb_prog_fine_ramp = cpuif_req_masked & (cpuif_addr == 18'h130);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h130);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h130);
+        decoded_reg_strb_prog_fine_length = cpuif_req_masked & (cpuif_addr == 18'h134);
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h134);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h134);
+        decoded_reg_strb_prog_erase_pulses = cpuif_req_masked & (cpuif_addr == 18'h140) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h140);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h140) & !cpuif_req_is_wr;
+        decoded_reg_strb_prog_coarse_pulses = cpuif_req_masked & (cpuif_addr == 18'h144) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h144);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h144) & !cpuif_req_is_wr;
+        decoded_reg_strb_prog_fine_pulses = cpuif_req_masked & (cpuif_addr == 18'h148) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h148);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h148) & !cpuif_req_is_wr;
+        decoded_reg_strb_prog_unerased = cpuif_req_masked & (cpuif_addr == 18'h14c) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h14c);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h14c) & !cpuif_req_is_wr;
         decoded_err = (~is_valid_addr | (is_valid_addr & ~is_valid_rw)) & decoded_req;
     end
 
@@ -208,6 +301,10 @@ module cim_axi_regs (
     logic field_storage_command_clip_clear_value;
     logic field_combo_command_clip_clear_next;
     logic field_combo_command_clip_clear_load_next;
+    // Field: cim_axi.regs.command.prog_start
+    logic field_storage_command_prog_start_value;
+    logic field_combo_command_prog_start_next;
+    logic field_combo_command_prog_start_load_next;
     // Field: cim_axi.regs.intr_status.round_done
     logic field_storage_intr_status_round_done_value;
     logic field_combo_intr_status_round_done_next;
@@ -216,10 +313,22 @@ module cim_axi_regs (
     logic field_storage_intr_status_chain_done_value;
     logic field_combo_intr_status_chain_done_next;
     logic field_combo_intr_status_chain_done_load_next;
+    // Field: cim_axi.regs.intr_status.program_done
+    logic field_storage_intr_status_program_done_value;
+    logic field_combo_intr_status_program_done_next;
+    logic field_combo_intr_status_program_done_load_next;
+    // Field: cim_axi.regs.intr_status.erase_done
+    logic field_storage_intr_status_erase_done_value;
+    logic field_combo_intr_status_erase_done_next;
+    logic field_combo_intr_status_erase_done_load_next;
     // Field: cim_axi.regs.intr_status.error
     logic field_storage_intr_status_error_value;
     logic field_combo_intr_status_error_next;
     logic field_combo_intr_status_error_load_next;
+    // Field: cim_axi.regs.intr_status.program_error
+    logic field_storage_intr_status_program_error_value;
+    logic field_combo_intr_status_program_error_next;
+    logic field_combo_intr_status_program_error_load_next;
     // Field: cim_axi.regs.intr_enable.round_done
     logic field_storage_intr_enable_round_done_value;
     logic field_combo_intr_enable_round_done_next;
@@ -228,10 +337,22 @@ module cim_axi_regs (
     logic field_storage_intr_enable_chain_done_value;
     logic field_combo_intr_enable_chain_done_next;
     logic field_combo_intr_enable_chain_done_load_next;
+    // Field: cim_axi.regs.intr_enable.program_done
+    logic field_storage_intr_enable_program_done_value;
+    logic field_combo_intr_enable_program_done_next;
+    logic field_combo_intr_enable_program_done_load_next;
+    // Field: cim_axi.regs.intr_enable.erase_done
+    logic field_storage_intr_enable_erase_done_value;
+    logic field_combo_intr_enable_erase_done_next;
+    logic field_combo_intr_enable_erase_done_load_next;
     // Field: cim_axi.regs.intr_enable.error
     logic field_storage_intr_enable_error_value;
     logic field_combo_intr_enable_error_next;
     logic field_combo_intr_enable_error_load_next;
+    // Field: cim_axi.regs.intr_enable.program_error
+    logic field_storage_intr_enable_program_error_value;
+    logic field_combo_intr_enable_program_error_next;
+    logic field_combo_intr_enable_program_error_load_next;
     // Field: cim_axi.regs.error.code
     logic [3:0] field_storage_error_code_value;
     logic [3:0] field_combo_error_code_next;
@@ -240,6 +361,98 @@ module cim_axi_regs (
     logic [7:0] field_storage_error_round_value;
     logic [7:0] field_combo_error_round_next;
     logic field_combo_error_round_load_next;
+    // Field: cim_axi.regs.prog_operation.erase
+    logic field_storage_prog_operation_erase_value;
+    logic field_combo_prog_operation_erase_next;
+    logic field_combo_prog_operation_erase_load_next;
+    // Field: cim_axi.regs.prog_operation.write
+    logic field_storage_prog_operation_write_value;
+    logic field_combo_prog_operation_write_next;
+    logic field_combo_prog_operation_write_load_next;
+    // Field: cim_axi.regs.prog_operation.retries
+    logic [3:0] field_storage_prog_operation_retries_value;
+    logic [3:0] field_combo_prog_operation_retries_next;
+    logic field_combo_prog_operation_retries_load_next;
+    // Field: cim_axi.regs.prog_operation.step
+    logic [7:0] field_storage_prog_operation_step_value;
+    logic [7:0] field_combo_prog_operation_step_next;
+    logic field_combo_prog_operation_step_load_next;
+    // Field: cim_axi.regs.prog_rows.base
+    logic [15:0] field_storage_prog_rows_base_value;
+    logic [15:0] field_combo_prog_rows_base_next;
+    logic field_combo_prog_rows_base_load_next;
+    // Field: cim_axi.regs.prog_rows.count
+    logic [15:0] field_storage_prog_rows_count_value;
+    logic [15:0] field_combo_prog_rows_count_next;
+    logic field_combo_prog_rows_count_load_next;
+    // Field: cim_axi.regs.prog_erase_limit.code
+    logic [15:0] field_storage_prog_erase_limit_code_value;
+    logic [15:0] field_combo_prog_erase_limit_code_next;
+    logic field_combo_prog_erase_limit_code_load_next;
+    // Field: cim_axi.regs.prog_accept.margin
+    logic [15:0] field_storage_prog_accept_margin_value;
+    logic [15:0] field_combo_prog_accept_margin_next;
+    logic field_combo_prog_accept_margin_load_next;
+    // Field: cim_axi.regs.prog_accept.window
+    logic [15:0] field_storage_prog_accept_window_value;
+    logic [15:0] field_combo_prog_accept_window_next;
+    logic field_combo_prog_accept_window_load_next;
+    // Field: cim_axi.regs.prog_target.code
+    logic [15:0] field_storage_prog_target_code_value;
+    logic [15:0] field_combo_prog_target_code_next;
+    logic field_combo_prog_target_code_load_next;
+    // Field: cim_axi.regs.prog_target.cell_level
+    logic [7:0] field_storage_prog_target_cell_level_value;
+    logic [7:0] field_combo_prog_target_cell_level_next;
+    logic field_combo_prog_target_cell_level_load_next;
+    // Field: cim_axi.regs.prog_erase_ramp.start
+    logic [7:0] field_storage_prog_erase_ramp_start_value;
+    logic [7:0] field_combo_prog_erase_ramp_start_next;
+    logic field_combo_prog_erase_ramp_start_load_next;
+    // Field: cim_axi.regs.prog_erase_ramp.step
+    logic [7:0] field_storage_prog_erase_ramp_step_value;
+    logic [7:0] field_combo_prog_erase_ramp_step_next;
+    logic field_combo_prog_erase_ramp_step_load_next;
+    // Field: cim_axi.regs.prog_erase_ramp.pulses
+    logic [7:0] field_storage_prog_erase_ramp_pulses_value;
+    logic [7:0] field_combo_prog_erase_ramp_pulses_next;
+    logic field_combo_prog_erase_ramp_pulses_load_next;
+    // Field: cim_axi.regs.prog_erase_length.cycles
+    logic [23:0] field_storage_prog_erase_length_cycles_value;
+    logic [23:0] field_combo_prog_erase_length_cycles_next;
+    logic field_combo_prog_erase_length_cycles_load_next;
+    // Field: cim_axi.regs.prog_coarse_ramp.start
+    logic [7:0] field_storage_prog_coarse_ramp_start_value;
+    logic [7:0] field_combo_prog_coarse_ramp_start_next;
+    logic field_combo_prog_coarse_ramp_start_load_next;
+    // Field: cim_axi.regs.prog_coarse_ramp.step
+    logic [7:0] field_storage_prog_coarse_ramp_step_value;
+    logic [7:0] field_combo_prog_coarse_ramp_step_next;
+    logic field_combo_prog_coarse_ramp_step_load_next;
+    // Field: cim_axi.regs.prog_coarse_ramp.pulses
+    logic [7:0] field_storage_prog_coarse_ramp_pulses_value;
+    logic [7:0] field_combo_prog_coarse_ramp_pulses_next;
+    logic field_combo_prog_coarse_ramp_pulses_load_next;
+    // Field: cim_axi.regs.prog_coarse_length.cycles
+    logic [23:0] field_storage_prog_coarse_length_cycles_value;
+    logic [23:0] field_combo_prog_coarse_length_cycles_next;
+    logic field_combo_prog_coarse_length_cycles_load_next;
+    // Field: cim_axi.regs.prog_fine_ramp.start
+    logic [7:0] field_storage_prog_fine_ramp_start_value;
+    logic [7:0] field_combo_prog_fine_ramp_start_next;
+    logic field_combo_prog_fine_ramp_start_load_next;
+    // Field: cim_axi.regs.prog_fine_ramp.step
+    logic [7:0] field_storage_prog_fine_ramp_step_value;
+    logic [7:0] field_combo_prog_fine_ramp_step_next;
+    logic field_combo_prog_fine_ramp_step_load_next;
+    // Field: cim_axi.regs.prog_fine_ramp.pulses
+    logic [7:0] field_storage_prog_fine_ramp_pulses_value;
+    logic [7:0] field_combo_prog_fine_ramp_pulses_next;
+    logic field_combo_prog_fine_ramp_pulses_load_next;
+    // Field: cim_axi.regs.prog_fine_length.cycles
+    logic [23:0] field_storage_prog_fine_length_cycles_value;
+    logic [23:0] field_combo_prog_fine_length_cycles_next;
+    logic field_combo_prog_fine_length_cycles_load_next;
     //--------------------------------------------------------------------------
     // Field logic
     //--------------------------------------------------------------------------
@@ -309,6 +522,29 @@ module cim_axi_regs (
     always @(*) begin
         logic next_c;
         logic load_next_c;
+        next_c = field_storage_command_prog_start_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_command && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_command_prog_start_value & ~decoded_wr_biten[1:1]) | (decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
+            load_next_c = '1;
+        end else begin // singlepulse clears back to 0
+            next_c = '0;
+            load_next_c = '1;
+        end
+        field_combo_command_prog_start_next = next_c;
+        field_combo_command_prog_start_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_command_prog_start_value <= 1'h0;
+        end else if(field_combo_command_prog_start_load_next) begin
+            field_storage_command_prog_start_value <= field_combo_command_prog_start_next;
+        end
+    end
+    assign hwif_out_command_prog_start = field_storage_command_prog_start_value;
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
         next_c = field_storage_intr_status_round_done_value;
         load_next_c = '0;
         if(hwif_in_intr_status_round_done_hwset) begin // HW Set
@@ -353,6 +589,50 @@ module cim_axi_regs (
     always @(*) begin
         logic next_c;
         logic load_next_c;
+        next_c = field_storage_intr_status_program_done_value;
+        load_next_c = '0;
+        if(hwif_in_intr_status_program_done_hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb_intr_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage_intr_status_program_done_value & ~(decoded_wr_data[2:2] & decoded_wr_biten[2:2]);
+            load_next_c = '1;
+        end
+        field_combo_intr_status_program_done_next = next_c;
+        field_combo_intr_status_program_done_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_intr_status_program_done_value <= 1'h0;
+        end else if(field_combo_intr_status_program_done_load_next) begin
+            field_storage_intr_status_program_done_value <= field_combo_intr_status_program_done_next;
+        end
+    end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
+        next_c = field_storage_intr_status_erase_done_value;
+        load_next_c = '0;
+        if(hwif_in_intr_status_erase_done_hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb_intr_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage_intr_status_erase_done_value & ~(decoded_wr_data[3:3] & decoded_wr_biten[3:3]);
+            load_next_c = '1;
+        end
+        field_combo_intr_status_erase_done_next = next_c;
+        field_combo_intr_status_erase_done_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_intr_status_erase_done_value <= 1'h0;
+        end else if(field_combo_intr_status_erase_done_load_next) begin
+            field_storage_intr_status_erase_done_value <= field_combo_intr_status_erase_done_next;
+        end
+    end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
         next_c = field_storage_intr_status_error_value;
         load_next_c = '0;
         if(hwif_in_intr_status_error_hwset) begin // HW Set
@@ -372,10 +652,35 @@ module cim_axi_regs (
             field_storage_intr_status_error_value <= field_combo_intr_status_error_next;
         end
     end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
+        next_c = field_storage_intr_status_program_error_value;
+        load_next_c = '0;
+        if(hwif_in_intr_status_program_error_hwset) begin // HW Set
+            next_c = '1;
+            load_next_c = '1;
+        end else if(decoded_reg_strb_intr_status && decoded_req_is_wr) begin // SW write 1 clear
+            next_c = field_storage_intr_status_program_error_value & ~(decoded_wr_data[5:5] & decoded_wr_biten[5:5]);
+            load_next_c = '1;
+        end
+        field_combo_intr_status_program_error_next = next_c;
+        field_combo_intr_status_program_error_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_intr_status_program_error_value <= 1'h0;
+        end else if(field_combo_intr_status_program_error_load_next) begin
+            field_storage_intr_status_program_error_value <= field_combo_intr_status_program_error_next;
+        end
+    end
     assign hwif_out_intr_status_intr =
         |(field_storage_intr_status_round_done_value & field_storage_intr_enable_round_done_value)
         || |(field_storage_intr_status_chain_done_value & field_storage_intr_enable_chain_done_value)
-        || |(field_storage_intr_status_error_value & field_storage_intr_enable_error_value);
+        || |(field_storage_intr_status_program_done_value & field_storage_intr_enable_program_done_value)
+        || |(field_storage_intr_status_erase_done_value & field_storage_intr_enable_erase_done_value)
+        || |(field_storage_intr_status_error_value & field_storage_intr_enable_error_value)
+        || |(field_storage_intr_status_program_error_value & field_storage_intr_enable_program_error_value);
     always @(*) begin
         logic next_c;
         logic load_next_c;
@@ -417,6 +722,44 @@ module cim_axi_regs (
     always @(*) begin
         logic next_c;
         logic load_next_c;
+        next_c = field_storage_intr_enable_program_done_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_intr_enable && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_intr_enable_program_done_value & ~decoded_wr_biten[2:2]) | (decoded_wr_data[2:2] & decoded_wr_biten[2:2]);
+            load_next_c = '1;
+        end
+        field_combo_intr_enable_program_done_next = next_c;
+        field_combo_intr_enable_program_done_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_intr_enable_program_done_value <= 1'h0;
+        end else if(field_combo_intr_enable_program_done_load_next) begin
+            field_storage_intr_enable_program_done_value <= field_combo_intr_enable_program_done_next;
+        end
+    end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
+        next_c = field_storage_intr_enable_erase_done_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_intr_enable && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_intr_enable_erase_done_value & ~decoded_wr_biten[3:3]) | (decoded_wr_data[3:3] & decoded_wr_biten[3:3]);
+            load_next_c = '1;
+        end
+        field_combo_intr_enable_erase_done_next = next_c;
+        field_combo_intr_enable_erase_done_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_intr_enable_erase_done_value <= 1'h0;
+        end else if(field_combo_intr_enable_erase_done_load_next) begin
+            field_storage_intr_enable_erase_done_value <= field_combo_intr_enable_erase_done_next;
+        end
+    end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
         next_c = field_storage_intr_enable_error_value;
         load_next_c = '0;
         if(decoded_reg_strb_intr_enable && decoded_req_is_wr) begin // SW write
@@ -431,6 +774,25 @@ module cim_axi_regs (
             field_storage_intr_enable_error_value <= 1'h0;
         end else if(field_combo_intr_enable_error_load_next) begin
             field_storage_intr_enable_error_value <= field_combo_intr_enable_error_next;
+        end
+    end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
+        next_c = field_storage_intr_enable_program_error_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_intr_enable && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_intr_enable_program_error_value & ~decoded_wr_biten[5:5]) | (decoded_wr_data[5:5] & decoded_wr_biten[5:5]);
+            load_next_c = '1;
+        end
+        field_combo_intr_enable_program_error_next = next_c;
+        field_combo_intr_enable_program_error_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_intr_enable_program_error_value <= 1'h0;
+        end else if(field_combo_intr_enable_program_error_load_next) begin
+            field_storage_intr_enable_program_error_value <= field_combo_intr_enable_program_error_next;
         end
     end
     always @(*) begin
@@ -471,6 +833,467 @@ module cim_axi_regs (
             field_storage_error_round_value <= field_combo_error_round_next;
         end
     end
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_operation_erase_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_operation && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_operation_erase_value & ~decoded_wr_biten[0:0]) | (decoded_wr_data[0:0] & decoded_wr_biten[0:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_operation_erase_next = next_c;
+        field_combo_prog_operation_erase_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_operation_erase_value <= 1'h0;
+        end else if(field_combo_prog_operation_erase_load_next) begin
+            field_storage_prog_operation_erase_value <= field_combo_prog_operation_erase_next;
+        end
+    end
+    assign hwif_out_prog_operation_erase = field_storage_prog_operation_erase_value;
+    always @(*) begin
+        logic next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_operation_write_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_operation && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_operation_write_value & ~decoded_wr_biten[1:1]) | (decoded_wr_data[1:1] & decoded_wr_biten[1:1]);
+            load_next_c = '1;
+        end
+        field_combo_prog_operation_write_next = next_c;
+        field_combo_prog_operation_write_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_operation_write_value <= 1'h0;
+        end else if(field_combo_prog_operation_write_load_next) begin
+            field_storage_prog_operation_write_value <= field_combo_prog_operation_write_next;
+        end
+    end
+    assign hwif_out_prog_operation_write = field_storage_prog_operation_write_value;
+    always @(*) begin
+        logic [3:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_operation_retries_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_operation && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_operation_retries_value & ~decoded_wr_biten[7:4]) | (decoded_wr_data[7:4] & decoded_wr_biten[7:4]);
+            load_next_c = '1;
+        end
+        field_combo_prog_operation_retries_next = next_c;
+        field_combo_prog_operation_retries_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_operation_retries_value <= 4'h0;
+        end else if(field_combo_prog_operation_retries_load_next) begin
+            field_storage_prog_operation_retries_value <= field_combo_prog_operation_retries_next;
+        end
+    end
+    assign hwif_out_prog_operation_retries = field_storage_prog_operation_retries_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_operation_step_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_operation && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_operation_step_value & ~decoded_wr_biten[15:8]) | (decoded_wr_data[15:8] & decoded_wr_biten[15:8]);
+            load_next_c = '1;
+        end
+        field_combo_prog_operation_step_next = next_c;
+        field_combo_prog_operation_step_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_operation_step_value <= 8'h0;
+        end else if(field_combo_prog_operation_step_load_next) begin
+            field_storage_prog_operation_step_value <= field_combo_prog_operation_step_next;
+        end
+    end
+    assign hwif_out_prog_operation_step = field_storage_prog_operation_step_value;
+    always @(*) begin
+        logic [15:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_rows_base_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_rows && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_rows_base_value & ~decoded_wr_biten[15:0]) | (decoded_wr_data[15:0] & decoded_wr_biten[15:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_rows_base_next = next_c;
+        field_combo_prog_rows_base_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_rows_base_value <= 16'h0;
+        end else if(field_combo_prog_rows_base_load_next) begin
+            field_storage_prog_rows_base_value <= field_combo_prog_rows_base_next;
+        end
+    end
+    assign hwif_out_prog_rows_base = field_storage_prog_rows_base_value;
+    always @(*) begin
+        logic [15:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_rows_count_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_rows && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_rows_count_value & ~decoded_wr_biten[31:16]) | (decoded_wr_data[31:16] & decoded_wr_biten[31:16]);
+            load_next_c = '1;
+        end
+        field_combo_prog_rows_count_next = next_c;
+        field_combo_prog_rows_count_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_rows_count_value <= 16'h0;
+        end else if(field_combo_prog_rows_count_load_next) begin
+            field_storage_prog_rows_count_value <= field_combo_prog_rows_count_next;
+        end
+    end
+    assign hwif_out_prog_rows_count = field_storage_prog_rows_count_value;
+    always @(*) begin
+        logic [15:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_erase_limit_code_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_erase_limit && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_erase_limit_code_value & ~decoded_wr_biten[15:0]) | (decoded_wr_data[15:0] & decoded_wr_biten[15:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_erase_limit_code_next = next_c;
+        field_combo_prog_erase_limit_code_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_erase_limit_code_value <= 16'h0;
+        end else if(field_combo_prog_erase_limit_code_load_next) begin
+            field_storage_prog_erase_limit_code_value <= field_combo_prog_erase_limit_code_next;
+        end
+    end
+    assign hwif_out_prog_erase_limit_code = field_storage_prog_erase_limit_code_value;
+    always @(*) begin
+        logic [15:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_accept_margin_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_accept && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_accept_margin_value & ~decoded_wr_biten[15:0]) | (decoded_wr_data[15:0] & decoded_wr_biten[15:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_accept_margin_next = next_c;
+        field_combo_prog_accept_margin_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_accept_margin_value <= 16'h0;
+        end else if(field_combo_prog_accept_margin_load_next) begin
+            field_storage_prog_accept_margin_value <= field_combo_prog_accept_margin_next;
+        end
+    end
+    assign hwif_out_prog_accept_margin = field_storage_prog_accept_margin_value;
+    always @(*) begin
+        logic [15:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_accept_window_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_accept && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_accept_window_value & ~decoded_wr_biten[31:16]) | (decoded_wr_data[31:16] & decoded_wr_biten[31:16]);
+            load_next_c = '1;
+        end
+        field_combo_prog_accept_window_next = next_c;
+        field_combo_prog_accept_window_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_accept_window_value <= 16'h0;
+        end else if(field_combo_prog_accept_window_load_next) begin
+            field_storage_prog_accept_window_value <= field_combo_prog_accept_window_next;
+        end
+    end
+    assign hwif_out_prog_accept_window = field_storage_prog_accept_window_value;
+    always @(*) begin
+        logic [15:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_target_code_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_target && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_target_code_value & ~decoded_wr_biten[15:0]) | (decoded_wr_data[15:0] & decoded_wr_biten[15:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_target_code_next = next_c;
+        field_combo_prog_target_code_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_target_code_value <= 16'h0;
+        end else if(field_combo_prog_target_code_load_next) begin
+            field_storage_prog_target_code_value <= field_combo_prog_target_code_next;
+        end
+    end
+    assign hwif_out_prog_target_code = field_storage_prog_target_code_value;
+    assign hwif_out_prog_target_code_swmod = decoded_reg_strb_prog_target && decoded_req_is_wr && (|(decoded_wr_biten[15:0]));
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_target_cell_level_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_target && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_target_cell_level_value & ~decoded_wr_biten[23:16]) | (decoded_wr_data[23:16] & decoded_wr_biten[23:16]);
+            load_next_c = '1;
+        end
+        field_combo_prog_target_cell_level_next = next_c;
+        field_combo_prog_target_cell_level_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_target_cell_level_value <= 8'h0;
+        end else if(field_combo_prog_target_cell_level_load_next) begin
+            field_storage_prog_target_cell_level_value <= field_combo_prog_target_cell_level_next;
+        end
+    end
+    assign hwif_out_prog_target_cell_level = field_storage_prog_target_cell_level_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_erase_ramp_start_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_erase_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_erase_ramp_start_value & ~decoded_wr_biten[7:0]) | (decoded_wr_data[7:0] & decoded_wr_biten[7:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_erase_ramp_start_next = next_c;
+        field_combo_prog_erase_ramp_start_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_erase_ramp_start_value <= 8'h0;
+        end else if(field_combo_prog_erase_ramp_start_load_next) begin
+            field_storage_prog_erase_ramp_start_value <= field_combo_prog_erase_ramp_start_next;
+        end
+    end
+    assign hwif_out_prog_erase_ramp_start = field_storage_prog_erase_ramp_start_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_erase_ramp_step_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_erase_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_erase_ramp_step_value & ~decoded_wr_biten[15:8]) | (decoded_wr_data[15:8] & decoded_wr_biten[15:8]);
+            load_next_c = '1;
+        end
+        field_combo_prog_erase_ramp_step_next = next_c;
+        field_combo_prog_erase_ramp_step_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_erase_ramp_step_value <= 8'h0;
+        end else if(field_combo_prog_erase_ramp_step_load_next) begin
+            field_storage_prog_erase_ramp_step_value <= field_combo_prog_erase_ramp_step_next;
+        end
+    end
+    assign hwif_out_prog_erase_ramp_step = field_storage_prog_erase_ramp_step_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_erase_ramp_pulses_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_erase_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_erase_ramp_pulses_value & ~decoded_wr_biten[23:16]) | (decoded_wr_data[23:16] & decoded_wr_biten[23:16]);
+            load_next_c = '1;
+        end
+        field_combo_prog_erase_ramp_pulses_next = next_c;
+        field_combo_prog_erase_ramp_pulses_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_erase_ramp_pulses_value <= 8'h0;
+        end else if(field_combo_prog_erase_ramp_pulses_load_next) begin
+            field_storage_prog_erase_ramp_pulses_value <= field_combo_prog_erase_ramp_pulses_next;
+        end
+    end
+    assign hwif_out_prog_erase_ramp_pulses = field_storage_prog_erase_ramp_pulses_value;
+    always @(*) begin
+        logic [23:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_erase_length_cycles_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_erase_length && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_erase_length_cycles_value & ~decoded_wr_biten[23:0]) | (decoded_wr_data[23:0] & decoded_wr_biten[23:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_erase_length_cycles_next = next_c;
+        field_combo_prog_erase_length_cycles_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_erase_length_cycles_value <= 24'h0;
+        end else if(field_combo_prog_erase_length_cycles_load_next) begin
+            field_storage_prog_erase_length_cycles_value <= field_combo_prog_erase_length_cycles_next;
+        end
+    end
+    assign hwif_out_prog_erase_length_cycles = field_storage_prog_erase_length_cycles_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_coarse_ramp_start_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_coarse_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_coarse_ramp_start_value & ~decoded_wr_biten[7:0]) | (decoded_wr_data[7:0] & decoded_wr_biten[7:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_coarse_ramp_start_next = next_c;
+        field_combo_prog_coarse_ramp_start_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_coarse_ramp_start_value <= 8'h0;
+        end else if(field_combo_prog_coarse_ramp_start_load_next) begin
+            field_storage_prog_coarse_ramp_start_value <= field_combo_prog_coarse_ramp_start_next;
+        end
+    end
+    assign hwif_out_prog_coarse_ramp_start = field_storage_prog_coarse_ramp_start_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_coarse_ramp_step_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_coarse_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_coarse_ramp_step_value & ~decoded_wr_biten[15:8]) | (decoded_wr_data[15:8] & decoded_wr_biten[15:8]);
+            load_next_c = '1;
+        end
+        field_combo_prog_coarse_ramp_step_next = next_c;
+        field_combo_prog_coarse_ramp_step_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_coarse_ramp_step_value <= 8'h0;
+        end else if(field_combo_prog_coarse_ramp_step_load_next) begin
+            field_storage_prog_coarse_ramp_step_value <= field_combo_prog_coarse_ramp_step_next;
+        end
+    end
+    assign hwif_out_prog_coarse_ramp_step = field_storage_prog_coarse_ramp_step_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_coarse_ramp_pulses_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_coarse_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_coarse_ramp_pulses_value & ~decoded_wr_biten[23:16]) | (decoded_wr_data[23:16] & decoded_wr_biten[23:16]);
+            load_next_c = '1;
+        end
+        field_combo_prog_coarse_ramp_pulses_next = next_c;
+        field_combo_prog_coarse_ramp_pulses_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_coarse_ramp_pulses_value <= 8'h0;
+        end else if(field_combo_prog_coarse_ramp_pulses_load_next) begin
+            field_storage_prog_coarse_ramp_pulses_value <= field_combo_prog_coarse_ramp_pulses_next;
+        end
+    end
+    assign hwif_out_prog_coarse_ramp_pulses = field_storage_prog_coarse_ramp_pulses_value;
+    always @(*) begin
+        logic [23:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_coarse_length_cycles_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_coarse_length && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_coarse_length_cycles_value & ~decoded_wr_biten[23:0]) | (decoded_wr_data[23:0] & decoded_wr_biten[23:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_coarse_length_cycles_next = next_c;
+        field_combo_prog_coarse_length_cycles_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_coarse_length_cycles_value <= 24'h0;
+        end else if(field_combo_prog_coarse_length_cycles_load_next) begin
+            field_storage_prog_coarse_length_cycles_value <= field_combo_prog_coarse_length_cycles_next;
+        end
+    end
+    assign hwif_out_prog_coarse_length_cycles = field_storage_prog_coarse_length_cycles_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_fine_ramp_start_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_fine_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_fine_ramp_start_value & ~decoded_wr_biten[7:0]) | (decoded_wr_data[7:0] & decoded_wr_biten[7:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_fine_ramp_start_next = next_c;
+        field_combo_prog_fine_ramp_start_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_fine_ramp_start_value <= 8'h0;
+        end else if(field_combo_prog_fine_ramp_start_load_next) begin
+            field_storage_prog_fine_ramp_start_value <= field_combo_prog_fine_ramp_start_next;
+        end
+    end
+    assign hwif_out_prog_fine_ramp_start = field_storage_prog_fine_ramp_start_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_fine_ramp_step_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_fine_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_fine_ramp_step_value & ~decoded_wr_biten[15:8]) | (decoded_wr_data[15:8] & decoded_wr_biten[15:8]);
+            load_next_c = '1;
+        end
+        field_combo_prog_fine_ramp_step_next = next_c;
+        field_combo_prog_fine_ramp_step_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_fine_ramp_step_value <= 8'h0;
+        end else if(field_combo_prog_fine_ramp_step_load_next) begin
+            field_storage_prog_fine_ramp_step_value <= field_combo_prog_fine_ramp_step_next;
+        end
+    end
+    assign hwif_out_prog_fine_ramp_step = field_storage_prog_fine_ramp_step_value;
+    always @(*) begin
+        logic [7:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_fine_ramp_pulses_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_fine_ramp && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_fine_ramp_pulses_value & ~decoded_wr_biten[23:16]) | (decoded_wr_data[23:16] & decoded_wr_biten[23:16]);
+            load_next_c = '1;
+        end
+        field_combo_prog_fine_ramp_pulses_next = next_c;
+        field_combo_prog_fine_ramp_pulses_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_fine_ramp_pulses_value <= 8'h0;
+        end else if(field_combo_prog_fine_ramp_pulses_load_next) begin
+            field_storage_prog_fine_ramp_pulses_value <= field_combo_prog_fine_ramp_pulses_next;
+        end
+    end
+    assign hwif_out_prog_fine_ramp_pulses = field_storage_prog_fine_ramp_pulses_value;
+    always @(*) begin
+        logic [23:0] next_c;
+        logic load_next_c;
+        next_c = field_storage_prog_fine_length_cycles_value;
+        load_next_c = '0;
+        if(decoded_reg_strb_prog_fine_length && decoded_req_is_wr) begin // SW write
+            next_c = (field_storage_prog_fine_length_cycles_value & ~decoded_wr_biten[23:0]) | (decoded_wr_data[23:0] & decoded_wr_biten[23:0]);
+            load_next_c = '1;
+        end
+        field_combo_prog_fine_length_cycles_next = next_c;
+        field_combo_prog_fine_length_cycles_load_next = load_next_c;
+    end
+    always_ff @(posedge clk or negedge arst_n) begin
+        if(~arst_n) begin
+            field_storage_prog_fine_length_cycles_value <= 24'h0;
+        end else if(field_combo_prog_fine_length_cycles_load_next) begin
+            field_storage_prog_fine_length_cycles_value <= field_combo_prog_fine_length_cycles_next;
+        end
+    end
+    assign hwif_out_prog_fine_length_cycles = field_storage_prog_fine_length_cycles_value;
 
     //--------------------------------------------------------------------------
     // Write response
@@ -549,16 +1372,23 @@ always @(*) begin
         if(rd_mux_addr == 18'h48) begin
             readback_data_var[0] = hwif_in_status_words;
             readback_data_var[1] = hwif_in_status_busy;
+            readback_data_var[2] = hwif_in_status_prog_busy;
         end
         if(rd_mux_addr == 18'h4c) begin
             readback_data_var[0] = field_storage_intr_status_round_done_value;
             readback_data_var[1] = field_storage_intr_status_chain_done_value;
+            readback_data_var[2] = field_storage_intr_status_program_done_value;
+            readback_data_var[3] = field_storage_intr_status_erase_done_value;
             readback_data_var[4] = field_storage_intr_status_error_value;
+            readback_data_var[5] = field_storage_intr_status_program_error_value;
         end
         if(rd_mux_addr == 18'h50) begin
             readback_data_var[0] = field_storage_intr_enable_round_done_value;
             readback_data_var[1] = field_storage_intr_enable_chain_done_value;
+            readback_data_var[2] = field_storage_intr_enable_program_done_value;
+            readback_data_var[3] = field_storage_intr_enable_erase_done_value;
             readback_data_var[4] = field_storage_intr_enable_error_value;
+            readback_data_var[5] = field_storage_intr_enable_program_error_value;
         end
         if(rd_mux_addr == 18'h54) begin
             readback_data_var[3:0] = field_storage_error_code_value;
@@ -569,6 +1399,63 @@ always @(*) begin
         end
         if(rd_mux_addr == 18'h5c) begin
             readback_data_var[31:0] = hwif_in_clip_high_count;
+        end
+        if(rd_mux_addr == 18'h100) begin
+            readback_data_var[0] = field_storage_prog_operation_erase_value;
+            readback_data_var[1] = field_storage_prog_operation_write_value;
+            readback_data_var[7:4] = field_storage_prog_operation_retries_value;
+            readback_data_var[15:8] = field_storage_prog_operation_step_value;
+        end
+        if(rd_mux_addr == 18'h104) begin
+            readback_data_var[15:0] = field_storage_prog_rows_base_value;
+            readback_data_var[31:16] = field_storage_prog_rows_count_value;
+        end
+        if(rd_mux_addr == 18'h108) begin
+            readback_data_var[15:0] = field_storage_prog_erase_limit_code_value;
+        end
+        if(rd_mux_addr == 18'h10c) begin
+            readback_data_var[15:0] = field_storage_prog_accept_margin_value;
+            readback_data_var[31:16] = field_storage_prog_accept_window_value;
+        end
+        if(rd_mux_addr == 18'h110) begin
+            readback_data_var[15:0] = field_storage_prog_target_code_value;
+            readback_data_var[23:16] = field_storage_prog_target_cell_level_value;
+        end
+        if(rd_mux_addr == 18'h120) begin
+            readback_data_var[7:0] = field_storage_prog_erase_ramp_start_value;
+            readback_data_var[15:8] = field_storage_prog_erase_ramp_step_value;
+            readback_data_var[23:16] = field_storage_prog_erase_ramp_pulses_value;
+        end
+        if(rd_mux_addr == 18'h124) begin
+            readback_data_var[23:0] = field_storage_prog_erase_length_cycles_value;
+        end
+        if(rd_mux_addr == 18'h128) begin
+            readback_data_var[7:0] = field_storage_prog_coarse_ramp_start_value;
+            readback_data_var[15:8] = field_storage_prog_coarse_ramp_step_value;
+            readback_data_var[23:16] = field_storage_prog_coarse_ramp_pulses_value;
+        end
+        if(rd_mux_addr == 18'h12c) begin
+            readback_data_var[23:0] = field_storage_prog_coarse_length_cycles_value;
+        end
+        if(rd_mux_addr == 18'h130) begin
+            readback_data_var[7:0] = field_storage_prog_fine_ramp_start_value;
+            readback_data_var[15:8] = field_storage_prog_fine_ramp_step_value;
+            readback_data_var[23:16] = field_storage_prog_fine_ramp_pulses_value;
+        end
+        if(rd_mux_addr == 18'h134) begin
+            readback_data_var[23:0] = field_storage_prog_fine_length_cycles_value;
+        end
+        if(rd_mux_addr == 18'h140) begin
+            readback_data_var[31:0] = hwif_in_prog_erase_pulses_count;
+        end
+        if(rd_mux_addr == 18'h144) begin
+            readback_data_var[31:0] = hwif_in_prog_coarse_pulses_count;
+        end
+        if(rd_mux_addr == 18'h148) begin
+            readback_data_var[31:0] = hwif_in_prog_fine_pulses_count;
+        end
+        if(rd_mux_addr == 18'h14c) begin
+            readback_data_var[31:0] = hwif_in_prog_unerased_count;
         end
         readback_data = readback_data_var;
         readback_done = decoded_req & ~decoded_req_is_wr;

@@ -37,6 +37,7 @@ OFFERS = {
     "s_axil_b": ("valid", "ready", ("resp",)),
     "s_axil_r": ("valid", "ready", ("resp", "data")),
     "m_axis_out_t": ("valid", "ready", ("data", "last")),
+    "m_axis_status_t": ("valid", "ready", ("data", "last")),
 }
 """Channels on which the macro offers beats: their names, and what a waiting beat must keep."""
 
@@ -61,17 +62,21 @@ class Shell:
         dut.rst_ni.value = 0
         for name in ("s_axil_awvalid", "s_axil_wvalid", "s_axil_bready", "s_axil_arvalid", "s_axil_rready"):
             getattr(dut, name).value = 0
-        for name in ("s_axis_act_tvalid", "s_axis_psum_tvalid", "s_axis_res_tvalid", "m_axis_out_tready"):
+        for name in ("s_axis_act_tvalid", "s_axis_psum_tvalid", "s_axis_res_tvalid", "s_axis_target_tvalid"):
+            getattr(dut, name).value = 0
+        for name in ("m_axis_out_tready", "m_axis_status_tready"):
             getattr(dut, name).value = 0
         await ClockCycles(dut.clk_i, 2)
         common = (dut.clk_i, dut.rst_ni)
         self.bus = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), *common, reset_active_level=False)
-        names = ("s_axis_act", "s_axis_psum", "s_axis_res", "m_axis_out")
-        act, psum, res, out = (AxiStreamBus.from_prefix(dut, name) for name in names)
-        self.act = AxiStreamSource(act, *common, reset_active_level=False)
-        self.psum = AxiStreamSource(psum, *common, reset_active_level=False)
-        self.res = AxiStreamSource(res, *common, reset_active_level=False)
-        self.sink = AxiStreamSink(out, *common, reset_active_level=False)
+        self.act, self.psum, self.res, self.target = (
+            AxiStreamSource(AxiStreamBus.from_prefix(dut, f"s_axis_{name}"), *common, reset_active_level=False)
+            for name in ("act", "psum", "res", "target")
+        )
+        self.sink, self.statuses = (
+            AxiStreamSink(AxiStreamBus.from_prefix(dut, f"m_axis_{name}"), *common, reset_active_level=False)
+            for name in ("out", "status")
+        )
         self.driver = Driver(resume(self.read), resume(self.write))
         self.watches = [_Watch(dut, prefix) for prefix in OFFERS]
         dut.rst_ni.value = 1
@@ -87,7 +92,7 @@ class Shell:
 
     def flush(self) -> None:
         """Drop what sources have queued and half of what the sink has taken."""
-        for agent in (self.act, self.psum, self.res, self.sink):
+        for agent in (self.act, self.psum, self.res, self.target, self.sink, self.statuses):
             agent.clear()
             agent.assert_reset()
 
@@ -95,7 +100,7 @@ class Shell:
         """Pause every channel in about this share of all cycles."""
         writes, reads = self.bus.write_if, self.bus.read_if
         channels = (writes.aw_channel, writes.w_channel, writes.b_channel, reads.ar_channel, reads.r_channel)
-        for channel in (*channels, self.act, self.psum, self.res, self.sink):
+        for channel in (*channels, self.act, self.psum, self.res, self.target, self.sink, self.statuses):
             channel.set_pause_generator(pauses(self.rng, share) if share else never())
 
     # AXI4-Lite //
@@ -149,7 +154,7 @@ class Shell:
     # Streams //
 
     def send(self, chain: Chain, count: int) -> list[RoundTrace]:
-        """Queue vectors, sums and residual codes, random bits wherever nothing may look; returns golden's trace."""
+        """Queue vectors and partial sums, with random bits wherever nothing may look; returns golden's trace."""
         sent = random_vectors(self.cfg, chain, self.rng, count=count)
         traces = cim_macro.run_chain(self.cfg, self.die, chain, sent.inputs, sent.psums, sent.residuals)
         for v in range(count):
@@ -160,7 +165,7 @@ class Shell:
             (self.res, sent.residuals, self.cfg.input_bits + 1),
         ):
             for value in [] if values is None else values.reshape(-1).tolist():
-                self._queue(source, value, bits)
+                self.queue(source, value, bits)
         return traces
 
     def send_activations(self, x: list[int]) -> None:
@@ -168,18 +173,19 @@ class Shell:
         lanes, bits = self.cfg.in_lanes, self.cfg.input_bits
         for n in range(0, len(x), lanes):
             some = x[n : n + lanes]
-            self._queue(self.act, pack(some, bits), len(some) * bits)
+            self.queue(self.act, pack(some, bits), len(some) * bits)
 
-    def _queue(self, source: AxiStreamSource, value: int, bits: int) -> None:
+    def queue(self, source: AxiStreamSource, value: int, bits: int) -> None:
         """One beat: the value in its low bits, random ones above."""
         noise = int.from_bytes(self.rng.bytes(source.width // 8), "little")
         beat = noise >> bits << bits | value & ((1 << bits) - 1)
         source.send_nowait(beat.to_bytes(source.width // 8, "little"))
 
-    async def frame(self) -> list[int]:
-        """The results up to the next tlast, signed, from all bits of the bus."""
-        size = len(self.dut.m_axis_out_tdata) // 8
-        data = bytes((await with_timeout(self.sink.recv(), LIMIT_US, "us")).tdata)
+    async def frame(self, sink: AxiStreamSink | None = None) -> list[int]:
+        """The beats up to the next tlast, signed, from all bits of the bus; results unless it is another sink."""
+        sink = sink or self.sink
+        data = bytes((await with_timeout(sink.recv(), LIMIT_US, "us")).tdata)
+        size = sink.width // 8
         words = (data[n : n + size] for n in range(0, len(data), size))
         return [signed(int.from_bytes(word, "little"), 8 * size) for word in words]
 

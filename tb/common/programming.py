@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from twinor.cells import blank, settings_of
+from twinor.cosim import files
 from twinor.golden.flash_array import SPEED_MAX
 from twinor.golden.prog_ctrl import Ramp, Settings, groups, program
 from twinor.rounds import step_code
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from twinor.golden.flash_array import Cells
     from twinor.golden.prog_ctrl import Programmed
 
-__all__ = ["COUNTERS", "STATUS_FIELDS", "Operation", "random_operation", "setting_ports", "wild_cells"]
+__all__ = ["COUNTERS", "STATUS_FIELDS", "Operation", "place_cells", "random_operation", "setting_ports", "wild_cells"]
 
 STATUS_FIELDS = ("data_o", "code_o", "coarse_o", "fine_o", "last_o", "again_o")
 COUNTERS = ("erase_pulses", "coarse_pulses", "fine_pulses", "unerased")
@@ -62,6 +63,16 @@ class Operation:
         """Beats of one pass, X nowhere."""
         order = groups(config, self.levels[self.rows.start : self.rows.stop]).reshape(-1, config.n_adcs)
         return [{"data_i": pack(beat.tolist(), config.cell_bits)} for beat in order]
+
+
+def place_cells(array: Any, config: Config, die: Die, cells: Cells) -> None:
+    """Put cells and their strengths into the behavioural array."""
+    words = cells.speed.astype(np.int64) << 16 | cells.threshold
+    for word, value in zip(array.state_mem, words.ravel().tolist(), strict=True):
+        word.value = value
+    texts = files.cells_hex(config, replace(die, strength=cells.strength[None]), 0).splitlines()
+    for word, text in zip(array.cell_mem, texts, strict=True):
+        word.value = int(text, 16)
 
 
 def setting_ports(config: Config, settings: Settings) -> dict[str, int]:

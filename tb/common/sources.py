@@ -94,6 +94,9 @@ def inside(block: str, rtl: Path = RTL) -> list[Path]:
     found, todo = list[Path](), [file_of(block, rtl)]
     while todo:
         text = todo.pop().read_text(encoding="utf-8")
+        text += "".join(
+            (rtl / name).read_text(encoding="utf-8") for name in re.findall(r'^`include "(.*)"', text, re.M)
+        )
         named = (path for path in others if re.search(rf"^\s*{path.stem}\s+(#\s*\(|u_)", text, re.MULTILINE))
         new = [path for path in named if path not in found]
         found += new

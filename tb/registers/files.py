@@ -12,7 +12,7 @@ from twinor.store import write_text
 
 from tb.common.sources import REPO
 from tb.registers.source import RDL, compiled
-from tb.registers.texts import COMMAND, driver_map, page, register_model, verilog
+from tb.registers.texts import COMMAND, driver_map, instance, page, register_model, verilog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,7 @@ def texts(rdl: Path = RDL) -> dict[str, str]:
     top = compiled(rdl)
     return {
         "rtl/regs/cim_axi_regs.sv": verilog(top),
+        "rtl/regs/cim_axi_regs.vh": instance(verilog(top)),
         "rtl/registers.md": page(top),
         "model/twinor/registers.py": driver_map(top),
         "tb/registers/model.py": register_model(top),

@@ -190,9 +190,11 @@ class cim_axi_regs__command(uvm_reg):
     def __init__(self, name: str = "command"):
         super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
         self.clip_clear = uvm_reg_field("clip_clear")
+        self.prog_start = uvm_reg_field("prog_start")
 
     def build(self) -> None:
         self.clip_clear.configure(self, 1, 0, "WO", True, 0x0, True, True, False)
+        self.prog_start.configure(self, 1, 1, "WO", True, 0x0, True, True, False)
 
 
 # Reg - cim_axi_regs::status
@@ -202,25 +204,33 @@ class cim_axi_regs__status(uvm_reg):
         super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
         self.words = uvm_reg_field("words")
         self.busy = uvm_reg_field("busy")
+        self.prog_busy = uvm_reg_field("prog_busy")
 
     def build(self) -> None:
         self.words.configure(self, 1, 0, "RO", True, 0x0, False, True, False)
         self.busy.configure(self, 1, 1, "RO", True, 0x0, False, True, False)
+        self.prog_busy.configure(self, 1, 2, "RO", True, 0x0, False, True, False)
 
 
-# Reg - cim_axi_regs::intr_status_chain_done_15fd7473_error_0486666d_round_done_1f36cab1
-class cim_axi_regs__intr_status_chain_done_15fd7473_error_0486666d_round_done_1f36cab1(uvm_reg):
+# Reg - cim_axi_regs::intr_status_chain_done_15fd7473_erase_done_7c4ce921_error_0486666d_program_done_e3c6bf82_program_error_6405860b_round_done_1f36cab1
+class cim_axi_regs__intr_status_chain_done_15fd7473_erase_done_7c4ce921_error_0486666d_program_done_e3c6bf82_program_error_6405860b_round_done_1f36cab1(uvm_reg):
 
     def __init__(self, name: str = "intr_status"):
         super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
         self.round_done = uvm_reg_field("round_done")
         self.chain_done = uvm_reg_field("chain_done")
+        self.program_done = uvm_reg_field("program_done")
+        self.erase_done = uvm_reg_field("erase_done")
         self.error = uvm_reg_field("error")
+        self.program_error = uvm_reg_field("program_error")
 
     def build(self) -> None:
         self.round_done.configure(self, 1, 0, "W1C", True, 0x0, True, True, False)
         self.chain_done.configure(self, 1, 1, "W1C", True, 0x0, True, True, False)
+        self.program_done.configure(self, 1, 2, "W1C", True, 0x0, True, True, False)
+        self.erase_done.configure(self, 1, 3, "W1C", True, 0x0, True, True, False)
         self.error.configure(self, 1, 4, "W1C", True, 0x0, True, True, False)
+        self.program_error.configure(self, 1, 5, "W1C", True, 0x0, True, True, False)
 
 
 # Reg - cim_axi_regs::intr_enable
@@ -230,12 +240,18 @@ class cim_axi_regs__intr_enable(uvm_reg):
         super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
         self.round_done = uvm_reg_field("round_done")
         self.chain_done = uvm_reg_field("chain_done")
+        self.program_done = uvm_reg_field("program_done")
+        self.erase_done = uvm_reg_field("erase_done")
         self.error = uvm_reg_field("error")
+        self.program_error = uvm_reg_field("program_error")
 
     def build(self) -> None:
         self.round_done.configure(self, 1, 0, "RW", False, 0x0, True, True, False)
         self.chain_done.configure(self, 1, 1, "RW", False, 0x0, True, True, False)
+        self.program_done.configure(self, 1, 2, "RW", False, 0x0, True, True, False)
+        self.erase_done.configure(self, 1, 3, "RW", False, 0x0, True, True, False)
         self.error.configure(self, 1, 4, "RW", False, 0x0, True, True, False)
+        self.program_error.configure(self, 1, 5, "RW", False, 0x0, True, True, False)
 
 
 # Reg - cim_axi_regs::error
@@ -273,6 +289,110 @@ class cim_axi_regs__clip_high(uvm_reg):
         self.count.configure(self, 32, 0, "RO", True, 0x0, False, True, False)
 
 
+# Reg - cim_axi_regs::prog_operation
+class cim_axi_regs__prog_operation(uvm_reg):
+
+    def __init__(self, name: str = "prog_operation"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.erase = uvm_reg_field("erase")
+        self.write = uvm_reg_field("write")
+        self.retries = uvm_reg_field("retries")
+        self.step = uvm_reg_field("step")
+
+    def build(self) -> None:
+        self.erase.configure(self, 1, 0, "RW", False, 0x0, True, True, False)
+        self.write.configure(self, 1, 1, "RW", False, 0x0, True, True, False)
+        self.retries.configure(self, 4, 4, "RW", False, 0x0, True, True, False)
+        self.step.configure(self, 8, 8, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::prog_rows
+class cim_axi_regs__prog_rows(uvm_reg):
+
+    def __init__(self, name: str = "prog_rows"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.base = uvm_reg_field("base")
+        self.count = uvm_reg_field("count")
+
+    def build(self) -> None:
+        self.base.configure(self, 16, 0, "RW", False, 0x0, True, True, False)
+        self.count.configure(self, 16, 16, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::prog_erase_limit
+class cim_axi_regs__prog_erase_limit(uvm_reg):
+
+    def __init__(self, name: str = "prog_erase_limit"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.code = uvm_reg_field("code")
+
+    def build(self) -> None:
+        self.code.configure(self, 16, 0, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::prog_accept
+class cim_axi_regs__prog_accept(uvm_reg):
+
+    def __init__(self, name: str = "prog_accept"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.margin = uvm_reg_field("margin")
+        self.window = uvm_reg_field("window")
+
+    def build(self) -> None:
+        self.margin.configure(self, 16, 0, "RW", False, 0x0, True, True, False)
+        self.window.configure(self, 16, 16, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::prog_target
+class cim_axi_regs__prog_target(uvm_reg):
+
+    def __init__(self, name: str = "prog_target"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.code = uvm_reg_field("code")
+        self.cell_level = uvm_reg_field("cell_level")
+
+    def build(self) -> None:
+        self.code.configure(self, 16, 0, "RW", False, 0x0, True, True, False)
+        self.cell_level.configure(self, 8, 16, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::ramp
+class cim_axi_regs__ramp(uvm_reg):
+
+    def __init__(self, name: str = "prog_erase_ramp"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.start = uvm_reg_field("start")
+        self.step = uvm_reg_field("step")
+        self.pulses = uvm_reg_field("pulses")
+
+    def build(self) -> None:
+        self.start.configure(self, 8, 0, "RW", False, 0x0, True, True, False)
+        self.step.configure(self, 8, 8, "RW", False, 0x0, True, True, False)
+        self.pulses.configure(self, 8, 16, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::length
+class cim_axi_regs__length(uvm_reg):
+
+    def __init__(self, name: str = "prog_erase_length"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.cycles = uvm_reg_field("cycles")
+
+    def build(self) -> None:
+        self.cycles.configure(self, 24, 0, "RW", False, 0x0, True, True, False)
+
+
+# Reg - cim_axi_regs::tally
+class cim_axi_regs__tally(uvm_reg):
+
+    def __init__(self, name: str = "prog_erase_pulses"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.count = uvm_reg_field("count")
+
+    def build(self) -> None:
+        self.count.configure(self, 32, 0, "RO", True, 0x0, False, True, False)
+
+
 # Addrmap - cim_axi_regs
 class cim_axi_regs(uvm_reg_block):
 
@@ -290,11 +410,26 @@ class cim_axi_regs(uvm_reg_block):
         self.control = cim_axi_regs__control("control")
         self.command = cim_axi_regs__command("command")
         self.status = cim_axi_regs__status("status")
-        self.intr_status = cim_axi_regs__intr_status_chain_done_15fd7473_error_0486666d_round_done_1f36cab1("intr_status")
+        self.intr_status = cim_axi_regs__intr_status_chain_done_15fd7473_erase_done_7c4ce921_error_0486666d_program_done_e3c6bf82_program_error_6405860b_round_done_1f36cab1("intr_status")
         self.intr_enable = cim_axi_regs__intr_enable("intr_enable")
         self.error = cim_axi_regs__error("error")
         self.clip_low = cim_axi_regs__clip_low("clip_low")
         self.clip_high = cim_axi_regs__clip_high("clip_high")
+        self.prog_operation = cim_axi_regs__prog_operation("prog_operation")
+        self.prog_rows = cim_axi_regs__prog_rows("prog_rows")
+        self.prog_erase_limit = cim_axi_regs__prog_erase_limit("prog_erase_limit")
+        self.prog_accept = cim_axi_regs__prog_accept("prog_accept")
+        self.prog_target = cim_axi_regs__prog_target("prog_target")
+        self.prog_erase_ramp = cim_axi_regs__ramp("prog_erase_ramp")
+        self.prog_erase_length = cim_axi_regs__length("prog_erase_length")
+        self.prog_coarse_ramp = cim_axi_regs__ramp("prog_coarse_ramp")
+        self.prog_coarse_length = cim_axi_regs__length("prog_coarse_length")
+        self.prog_fine_ramp = cim_axi_regs__ramp("prog_fine_ramp")
+        self.prog_fine_length = cim_axi_regs__length("prog_fine_length")
+        self.prog_erase_pulses = cim_axi_regs__tally("prog_erase_pulses")
+        self.prog_coarse_pulses = cim_axi_regs__tally("prog_coarse_pulses")
+        self.prog_fine_pulses = cim_axi_regs__tally("prog_fine_pulses")
+        self.prog_unerased = cim_axi_regs__tally("prog_unerased")
 
     def build(self) -> None:
         reg_map = self.create_map("reg_map", 0, 4, uvm_endianness_e.UVM_LITTLE_ENDIAN)
@@ -359,7 +494,7 @@ class cim_axi_regs(uvm_reg_block):
 
         self.status.build()
         self.get_default_map().add_reg(self.status, 0x48, "RO")
-        self.intr_status = cim_axi_regs__intr_status_chain_done_15fd7473_error_0486666d_round_done_1f36cab1("intr_status")
+        self.intr_status = cim_axi_regs__intr_status_chain_done_15fd7473_erase_done_7c4ce921_error_0486666d_program_done_e3c6bf82_program_error_6405860b_round_done_1f36cab1("intr_status")
         self.intr_status.configure(self, None, "")
 
         self.intr_status.build()
@@ -384,3 +519,78 @@ class cim_axi_regs(uvm_reg_block):
 
         self.clip_high.build()
         self.get_default_map().add_reg(self.clip_high, 0x5c, "RO")
+        self.prog_operation = cim_axi_regs__prog_operation("prog_operation")
+        self.prog_operation.configure(self, None, "")
+
+        self.prog_operation.build()
+        self.get_default_map().add_reg(self.prog_operation, 0x100, "RW")
+        self.prog_rows = cim_axi_regs__prog_rows("prog_rows")
+        self.prog_rows.configure(self, None, "")
+
+        self.prog_rows.build()
+        self.get_default_map().add_reg(self.prog_rows, 0x104, "RW")
+        self.prog_erase_limit = cim_axi_regs__prog_erase_limit("prog_erase_limit")
+        self.prog_erase_limit.configure(self, None, "")
+
+        self.prog_erase_limit.build()
+        self.get_default_map().add_reg(self.prog_erase_limit, 0x108, "RW")
+        self.prog_accept = cim_axi_regs__prog_accept("prog_accept")
+        self.prog_accept.configure(self, None, "")
+
+        self.prog_accept.build()
+        self.get_default_map().add_reg(self.prog_accept, 0x10c, "RW")
+        self.prog_target = cim_axi_regs__prog_target("prog_target")
+        self.prog_target.configure(self, None, "")
+
+        self.prog_target.build()
+        self.get_default_map().add_reg(self.prog_target, 0x110, "RW")
+        self.prog_erase_ramp = cim_axi_regs__ramp("prog_erase_ramp")
+        self.prog_erase_ramp.configure(self, None, "")
+
+        self.prog_erase_ramp.build()
+        self.get_default_map().add_reg(self.prog_erase_ramp, 0x120, "RW")
+        self.prog_erase_length = cim_axi_regs__length("prog_erase_length")
+        self.prog_erase_length.configure(self, None, "")
+
+        self.prog_erase_length.build()
+        self.get_default_map().add_reg(self.prog_erase_length, 0x124, "RW")
+        self.prog_coarse_ramp = cim_axi_regs__ramp("prog_coarse_ramp")
+        self.prog_coarse_ramp.configure(self, None, "")
+
+        self.prog_coarse_ramp.build()
+        self.get_default_map().add_reg(self.prog_coarse_ramp, 0x128, "RW")
+        self.prog_coarse_length = cim_axi_regs__length("prog_coarse_length")
+        self.prog_coarse_length.configure(self, None, "")
+
+        self.prog_coarse_length.build()
+        self.get_default_map().add_reg(self.prog_coarse_length, 0x12c, "RW")
+        self.prog_fine_ramp = cim_axi_regs__ramp("prog_fine_ramp")
+        self.prog_fine_ramp.configure(self, None, "")
+
+        self.prog_fine_ramp.build()
+        self.get_default_map().add_reg(self.prog_fine_ramp, 0x130, "RW")
+        self.prog_fine_length = cim_axi_regs__length("prog_fine_length")
+        self.prog_fine_length.configure(self, None, "")
+
+        self.prog_fine_length.build()
+        self.get_default_map().add_reg(self.prog_fine_length, 0x134, "RW")
+        self.prog_erase_pulses = cim_axi_regs__tally("prog_erase_pulses")
+        self.prog_erase_pulses.configure(self, None, "")
+
+        self.prog_erase_pulses.build()
+        self.get_default_map().add_reg(self.prog_erase_pulses, 0x140, "RO")
+        self.prog_coarse_pulses = cim_axi_regs__tally("prog_coarse_pulses")
+        self.prog_coarse_pulses.configure(self, None, "")
+
+        self.prog_coarse_pulses.build()
+        self.get_default_map().add_reg(self.prog_coarse_pulses, 0x144, "RO")
+        self.prog_fine_pulses = cim_axi_regs__tally("prog_fine_pulses")
+        self.prog_fine_pulses.configure(self, None, "")
+
+        self.prog_fine_pulses.build()
+        self.get_default_map().add_reg(self.prog_fine_pulses, 0x148, "RO")
+        self.prog_unerased = cim_axi_regs__tally("prog_unerased")
+        self.prog_unerased.configure(self, None, "")
+
+        self.prog_unerased.build()
+        self.get_default_map().add_reg(self.prog_unerased, 0x14c, "RO")

@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from tb.registers.source import Register, Window
 
-__all__ = ["COMMAND", "driver_map", "page", "register_model", "verilog"]
+__all__ = ["COMMAND", "driver_map", "instance", "page", "register_model", "verilog"]
 
 COMMAND = "python -m tb.registers"
+
+UNUSED = ("req_stall_wr", "req_stall_rd", "rd_ack", "wr_ack")
+"""What a block that always answers within the cycle need not say."""
 
 ADDRESS_BITS = 18
 """Byte addresses of the registers' half of the map."""
@@ -57,6 +60,23 @@ def verilog(top: AddrmapNode) -> str:
     body = _tidy(re.sub(r"^(//|`timescale|\s*/\* verilator lint_).*\n", "", text, flags=re.MULTILINE))
     off, on = (f"/* verilator lint_{state} UNUSEDSIGNAL */\n" for state in ("off", "on"))
     return _origin("//", "peakrdl-etana") + "\n" + off + body + on
+
+
+def instance(block: str) -> str:
+    """The register block inside cim_axi: a wire `regs_<register>_<field>` for each port of its hardware side.
+
+    Args:
+        block: the text of the register block.
+    """
+    ports = re.findall(r"^\s*(input wire|output logic) (\[\d+:0\] )?hwif_(in|out)_(\w+)", block, flags=re.MULTILINE)
+    wires = [f"wire {width}regs_{name};" for _, width, _, name in ports]
+    cpuif = re.findall(r"^\s*(?:input|output) wire (?:\[\d+:0\] )?s_cpuif_(\w+)", block, flags=re.MULTILINE)
+    unused = [f"wire unused_{name};" for name in UNUSED]
+    links = [".clk(clk_i)", ".arst_n(rst_ni)"]
+    links += [f".s_cpuif_{name}({'unused' if name in UNUSED else 'regs'}_{name})" for name in cpuif]
+    links += [f".hwif_{way}_{name}(regs_{name})" for _, _, way, name in ports]
+    body = "\n".join([*wires, *unused, "", "cim_axi_regs u_regs (", "  " + ",\n  ".join(links), ");"])
+    return _origin("//") + body + "\n"
 
 
 def register_model(top: AddrmapNode) -> str:
