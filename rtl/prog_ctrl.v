@@ -258,13 +258,13 @@ module prog_ctrl #(
     end
   endgenerate
 
-  function [31:0] ones(input [N_ADCS-1:0] bits);
-    integer n;
-    begin
-      ones = 32'd0;
-      for (n = 0; n < N_ADCS; n = n + 1) ones = ones + {31'd0, bits[n]};
-    end
-  endfunction
+  reg  [31:0]                 failed;  // lanes that are not erased
+  integer                     n;
+
+  always @* begin
+    failed = 32'd0;
+    for (n = 0; n < N_ADCS; n = n + 1) failed = failed + {31'd0, unerased[n]};
+  end
 
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -289,7 +289,7 @@ module prog_ctrl #(
       erase_sum_q   <= erase_sum_q + {31'd0, erase_go};
       coarse_sum_q  <= coarse_sum_q + {31'd0, coarse_go};
       fine_sum_q    <= fine_sum_q + {31'd0, fine_go};
-      unerased_q    <= unerased_q + (erase_next ? ones(unerased) : 32'd0);
+      unerased_q    <= unerased_q + (erase_next ? failed : 32'd0);
       over_q        <= over_q | (job_q[1] && !go && |(below & pulsed_q));
     end else if (pass_end) begin
       erase_q  <= 8'd0;

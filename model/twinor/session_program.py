@@ -63,7 +63,9 @@ def program(
     name = f"program-{bench.title()}" + (f"-{layer}" if layer else "")
     die = programmed_die(config, bench.die, results, seed=die_seed)
     if compared:
-        console.print(f"golden and rtl: {compared:,} statuses, codes, pulse counts and thresholds: 0 mismatches")
+        console.print(
+            f"golden and rtl: {compared:,} statuses, codes, pulse counts and thresholds: 0 mismatches", soft_wrap=True
+        )
     _save(bench, results, out, name, {"backend": backend, "layer": layer, "compared": compared}, console)
     save_die(out / f"{name}.npz", die)
     whole = "" if die.levels_digest else "; not every cell was programmed, so it is no die for `twinor cosim`"

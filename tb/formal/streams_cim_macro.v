@@ -18,6 +18,7 @@ module formal_streams_cim_macro #(
   parameter integer ADC_BITS        = 1,
   parameter         SAR_WEIGHTS     = 1'h1,
   parameter integer COLUMN_CORRECTION = 0,
+  parameter integer TRIALS          = 1,
   parameter integer WL_CYCLES       = 1,
   parameter integer SETTLE_CYCLES   = 1,
   parameter integer IN_LANES        = 1,
