@@ -133,10 +133,7 @@ module prog_ctrl #(
       row_base_q <= prog_row_base_i;
       row_last_q <= prog_row_base_i + prog_row_count_i - 16'd1;
       program_q  <= prog_op_i[1];
-      slice_q    <= 8'd0;
-      line_q     <= 1'b0;
-      mux_q      <= 16'd0;
-    end else if (advance) begin
+    end else if (advance) begin  // behind the last group all but the row are 0 again
       mux_q   <= mux_end ? 16'd0 : mux_q + 16'd1;
       line_q  <= (LINES == 2) && (line_q ^ mux_end);
       slice_q <= !(mux_end && line_end) ? slice_q : slice_end ? 8'd0 : slice_q + 8'd1;
