@@ -11,6 +11,7 @@ import numpy as np
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiResp
 from twinor.cells import blank, settings_of
+from twinor.golden.flash_array import SPEED_MAX
 from twinor.golden.prog_ctrl import Ramp
 from twinor.registers import REGISTERS, WINDOW
 
@@ -117,12 +118,16 @@ async def failures_and_refused_starts_raise_the_error(dut: Any) -> None:
     shell = await started(dut, "failures")
     plain = settings_of(shell.cfg)
     rows = range(1, 2)
-    strong = replace(plain.coarse, start=255, pulses=1)
+    strong, fast = replace(plain.coarse, start=255, pulses=1), blank(shell.cfg, macro=0, seed=1)
+    low = np.ones((shell.cfg.rows, shell.cfg.bit_lines), dtype=np.uint8)
+    fast = replace(fast, speed=np.full_like(fast.speed, SPEED_MAX))
     for op in (
         operation(shell, rows=rows, settings=replace(plain, fine=NONE, coarse=NONE)),
         operation(shell, rows=rows, settings=replace(plain, erase=NONE), write=False),
         operation(shell, rows=rows, settings=plain, write=False),
-        operation(shell, rows=rows, settings=replace(plain, coarse=strong, margin=0, retries=2)),
+        operation(
+            shell, rows=rows, cells=fast, levels=low, settings=replace(plain, coarse=strong, margin=0, retries=2)
+        ),
         operation(shell, rows=rows, settings=plain),
     ):
         golden = await begin(shell, op)

@@ -99,7 +99,7 @@ CASES = [
     *_all("cim_macro", (OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED, SHARED, SHARED_OFFSET), "wild"),
     *_all("cim_axi", (TINY, RAGGED, NOR40), "wild"),
     *_all("cim_axi_regs", (TINY, NOR40), "wild"),
-    *_all("cim_axi_prog", (TINY, OFFSET, NOR40), "varied"),
+    *_all("cim_axi_prog", (TINY, OFFSET, TWOS), "varied"),
     *_all("cim_macro_words", (TINY, RAGGED, OFFSET, REDUNDANT, CORRECTED), "wild"),
     *_all("cim_macro_prog", (TINY, RAGGED, OFFSET), "varied"),
     *_all("cim_macro_x", SMALL, "wild"),

@@ -64,7 +64,8 @@ def steps_of(block: str) -> list[Step]:
         [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
     """
     if block == "cim_axi":  # no other bench has it inside
-        return [Step(block, RAGGED), Step(block, RAGGED, module="tb.tb_cim_axi_regs"), Step(block, TINY)]
+        benches = [Step(block, RAGGED, module=f"tb.tb_cim_axi_{name}") for name in ("regs", "prog")]
+        return [Step(block, RAGGED), *benches, Step(block, TINY)]
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
     more = [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
     return [*steps, *more, Step("cim_macro", TINY, module="tb.tb_cim_macro_prog")]
