@@ -141,7 +141,8 @@ module cim_axi #(
 
 `include "regs/cim_axi_regs.vh"
 
-  wire unused_inputs = &{1'b0, s_axil_awprot, s_axil_arprot, s_axis_act_tdata, s_axis_psum_tdata, s_axis_res_tdata, s_axis_target_tdata};
+  wire unused_inputs = &{1'b0, s_axil_awprot, s_axil_arprot, s_axis_act_tdata, s_axis_psum_tdata, s_axis_res_tdata,
+                         s_axis_target_tdata};
   wire unused_codes  = &{1'b0, regs_prog_erase_limit_code, regs_prog_accept_margin, regs_prog_accept_window,
                          regs_prog_target_code};
 
@@ -159,8 +160,7 @@ module cim_axi #(
 
   assign regs_status_words = round_ready && !regs_control_reset;
   assign regs_status_prog_busy = prog_busy;
-  assign regs_error_code_we  = regs_intr_status_error_hwset;
-  assign regs_error_round_we = regs_intr_status_error_hwset;
+  assign {regs_error_code_we, regs_error_round_we} = {2{regs_intr_status_error_hwset}};
   assign regs_intr_status_program_error_hwset = refused || (regs_intr_status_program_done_hwset && failed);
   assign irq_o = regs_intr_status_intr;
 
@@ -254,10 +254,7 @@ module cim_axi #(
     .psum_valid_i        (s_axis_psum_tvalid),
     .psum_ready_o        (s_axis_psum_tready),
     .psum_data_i         (s_axis_psum_tdata[PSUM_BITS-1:0]),
-    .out_valid_o         (out_valid),
-    .out_ready_i         (out_ready),
-    .out_data_o          (out_data),
-    .out_last_o          (out_last),
+    .out_valid_o(out_valid), .out_ready_i(out_ready), .out_data_o(out_data), .out_last_o(out_last),
     .res_valid_i         (s_axis_res_tvalid),
     .res_ready_o         (s_axis_res_tready),
     .res_data_i          (s_axis_res_tdata[INPUT_BITS:0]),
@@ -268,14 +265,11 @@ module cim_axi #(
     .error_code_o        (regs_error_code),
     .error_round_o       (regs_error_round),
     .clip_clear_i        (regs_command_clip_clear),
-    .clip_low_o          (regs_clip_low_count),
-    .clip_high_o         (regs_clip_high_count),
+    .clip_low_o(regs_clip_low_count), .clip_high_o(regs_clip_high_count),
     .prog_start_i        (regs_command_prog_start),
     .prog_op_i           ({regs_prog_operation_write, regs_prog_operation_erase}),
-    .prog_row_base_i     (regs_prog_rows_base),
-    .prog_row_count_i    (regs_prog_rows_count),
-    .prog_retries_i      (regs_prog_operation_retries),
-    .prog_step_i         (regs_prog_operation_step),
+    .prog_row_base_i(regs_prog_rows_base), .prog_row_count_i(regs_prog_rows_count),
+    .prog_retries_i(regs_prog_operation_retries), .prog_step_i(regs_prog_operation_step),
     .prog_erase_limit_i  (regs_prog_erase_limit_code[CODE_BITS-1:0]),
     .prog_margin_i       (regs_prog_accept_margin[CODE_BITS-1:0]),
     .prog_window_i       (regs_prog_accept_window[CODE_BITS-1:0]),
@@ -289,14 +283,11 @@ module cim_axi #(
     .prog_target_valid_i (s_axis_target_tvalid),
     .prog_target_ready_o (s_axis_target_tready),
     .prog_target_data_i  (s_axis_target_tdata[N_ADCS*CELL_BITS-1:0]),
-    .prog_status_valid_o (m_axis_status_tvalid),
-    .prog_status_ready_i (m_axis_status_tready),
+    .prog_status_valid_o(m_axis_status_tvalid), .prog_status_ready_i(m_axis_status_tready),
     .prog_status_data_o  (status),
     .prog_status_code_o  (status_code),
-    .prog_status_coarse_o(m_axis_status_tdata[7:0]),
-    .prog_status_fine_o  (m_axis_status_tdata[15:8]),
-    .prog_status_last_o  (m_axis_status_tlast),
-    .prog_status_again_o (status_again),
+    .prog_status_coarse_o(m_axis_status_tdata[7:0]), .prog_status_fine_o(m_axis_status_tdata[15:8]),
+    .prog_status_last_o(m_axis_status_tlast), .prog_status_again_o(status_again),
     .prog_busy_o         (prog_busy),
     .prog_erase_done_o   (regs_intr_status_erase_done_hwset),
     .prog_done_o         (regs_intr_status_program_done_hwset),

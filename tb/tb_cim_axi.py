@@ -10,8 +10,9 @@ import cocotb
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, Timer
 from cocotbext.axi import AxiResp
 from twinor.driver import DriverError
+from twinor.golden.round_check import RoundError
 from twinor.registers import REGISTERS, WINDOW
-from twinor.rounds import End, Start, pack
+from twinor.rounds import ROUND_STRIDE, End, Start, pack
 
 from tb.common import bench
 from tb.common.axi import Shell
@@ -214,6 +215,38 @@ async def an_event_is_not_lost_to_a_clear_in_its_cycle(dut: Any) -> None:
         if both[0] >= 3:
             break
     assert both[0] >= 3, f"only {both[0]} of {both[1]} events met a clear"
+
+
+@cocotb.test
+async def a_bad_descriptor_raises_the_error_and_stops_the_chain(dut: Any) -> None:
+    """A first or a second round without columns: interrupt, rule, place, words again; the next chain is golden."""
+    shell = await started(dut, "errors")
+    await shell.drive(shell.driver.interrupts, "error")
+    for n in range(effort(shell.cfg)[0]):
+        shell.pause(SHARES[n % len(SHARES)])
+        place = int(shell.rng.integers(0, min(2, shell.cfg.max_rounds)))
+        chain = random_chain(shell.cfg, shell.rng, rounds=place + 1)
+        first = replace(chain.rounds[0], start=Start.ZERO, residual=False, end=End.HOLD)
+        if place:
+            chain = replace(chain, rounds=(first, replace(chain.rounds[1], start=Start.ZERO)))
+        await shell.drive(shell.driver.enable, False)
+        for address, data in pack(shell.cfg, chain).tolist():
+            bad = address == place * ROUND_STRIDE + 1
+            await shell.write(WINDOW + 4 * address, data & 0xFFFF if bad else data)
+        await shell.drive(shell.driver.enable)
+        if place:
+            shell.send_activations(shell.rng.integers(0, 1 << shell.cfg.input_bits, first.row_count).tolist())
+        await shell.drive(shell.driver.wait, "error", polls=2000)
+        assert await shell.drive(shell.driver.error) == (RoundError.COLUMNS, place) and not to_int(dut.irq_o)
+        if place:
+            await shell.drive(shell.driver.wait, "round_done", polls=2000)
+        assert not (await shell.drive(shell.driver.read, "intr_status"))["round_done"]
+        chain = some_chain(shell.cfg, shell.rng)
+        await shell.drive(shell.driver.load, shell.cfg, chain)
+        await shell.compare(shell.send(chain, 1), 1)
+        told = await shell.drive(shell.driver.read, "intr_status")
+        assert told["round_done"] and told["chain_done"] and not told["error"]
+        await shell.drive(shell.driver.clear, "round_done", "chain_done")
 
 
 @cocotb.test

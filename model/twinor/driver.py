@@ -140,6 +140,11 @@ class Driver:
                 return
         raise DriverError(f"intr_status.{event} did not rise in {polls} reads")
 
+    def error(self) -> tuple[int, int]:
+        """Rule and place of the last bad round descriptor, as `golden.round_check` numbers the rules; 0 is none."""
+        fields = self.read("error")
+        return fields["code"], fields["round"]
+
     def clips(self) -> tuple[int, int]:
         """Conversions at the smallest and at the largest code since the counters were cleared."""
         return self.read("clip_low")["count"], self.read("clip_high")["count"]
