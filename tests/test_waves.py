@@ -363,7 +363,7 @@ def test_a_failed_bench_names_the_command_that_shows_it(
     config: Config, waves: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TWINOR_SEED", "9")
-    rtl = mutated(tmp_path, "sim/adc_frontend.v", "sample >= (triple", "sample > (triple")
+    rtl = mutated(tmp_path, "sim/adc_frontend.v", ">= (triple", "> (triple")
     die = wild_die(config, np.random.default_rng(5))
     with pytest.raises(BenchFailed) as caught:
         run_bench("adc_frontend", config, tmp_path / "run", rtl=rtl, die=die)
