@@ -86,6 +86,12 @@ def programmed(config: Config, weights: Ints) -> Die:
     return ideal_die(config, flash_array.levels(config, weights)[None])
 
 
+def every_width(encoding: str, bits: int) -> Config:
+    """A lossless macro for weights and activations of so many bits, one bit a cell and a word line at a time."""
+    widths = {"weight_bits": bits, "input_bits": bits, "cell_bits": 1, "dac_bits": 1, "psum_bits": 24}
+    return replace(load("tiny"), name=f"{bits}_bits", weight_encoding=encoding, step="unit", **widths)
+
+
 def one_round(config: Config, **changes: Any) -> Round:
     """A round over the whole macro at steps of 1 that starts from zero and ends raw."""
     steps = ((1,) * config.w_slices,) * config.x_slices

@@ -10,6 +10,7 @@ from builders import (
     Ints,
     Rng,
     configs,
+    every_width,
     job_of,
     lossless,
     random_chain,
@@ -114,6 +115,15 @@ def test_random_chains_on_random_macros_agree(config: Config, seed: int) -> None
         assert len(checked.golden) == len(checked.rtl) == len(chain.rounds)
         for golden, rtl in zip(checked.golden, checked.rtl, strict=True):
             assert np.array_equal(golden.outputs, rtl.outputs) and np.array_equal(golden.trials, rtl.trials)
+
+
+@pytest.mark.parametrize(("encoding", "bits"), [("differential", 8), ("offset", 7), ("twos_complement", 1)])
+def test_the_widest_and_the_narrowest_operands_agree(encoding: str, bits: int, rng: Rng) -> None:
+    config = every_width(encoding, bits)
+    model = icarus.build(config)
+    for _ in range(2):
+        chain = random_chain(config, rng)
+        check(job_of(config, wild_die(config, rng), chain, stimulus(config, chain, rng, vectors=2)), model)
 
 
 @settings(max_examples=4)
