@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,8 +72,14 @@ class CommandLine:
             capture_output=True,
             text=True,
             timeout=240,
+            preexec_fn=_heed_interrupts,
         )
         return Said(status=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def _heed_interrupts() -> None:
+    """A shell that runs the tests in the background has Ctrl-C ignored, and every child of theirs would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class InProcess(CommandLine):
