@@ -78,7 +78,7 @@ class CommandLine:
 
 
 def _heed_interrupts() -> None:
-    """A shell that runs the tests in the background has Ctrl-C ignored, and every child of theirs would inherit that."""
+    """A shell that runs the tests in the background ignores Ctrl-C, and a child of theirs would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
