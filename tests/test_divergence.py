@@ -162,12 +162,19 @@ NETWORK_FAULTS = {
     ),
     "sign slice added": ("tiny_twos", "macro_ctrl.v", "WEIGHT_ENCODING == 2", "1'b0", "partial_sums", FIRST),
     "offset kept": ("tiny_offset", "macro_ctrl.v", "WEIGHT_ENCODING == 1", "1'b0", "partial_sums", FIRST),
-    "an unknown bit": ("tiny", "shift_add.v", "start + (negate_i", "start + 1'bx + (negate_i", "partial_sums", FIRST),
+    "an unknown bit": (
+        "tiny",
+        "shift_add.v",
+        "start + added + (negate_i",
+        "start + added + 1'bx + (negate_i",
+        "partial_sums",
+        FIRST,
+    ),
     "a macro that stalls": (
         "tiny",
         "macro_ctrl.v",
-        "load_en_o    = armed_q",
-        "load_en_o    = 1'b0",
+        "load_en_o        = armed_q",
+        "load_en_o        = 1'b0",
         "word_lines",
         FIRST,
     ),
@@ -302,7 +309,7 @@ def test_a_second_divergence_at_the_same_place_replaces_the_reproducer(rng: Rng,
     c = placed_case(TINY, rng)
     folder = tmp_path / "reproducers"
     for extra in (1, 2):
-        rtl = mutated(tmp_path / str(extra), "shift_add.v", "start + (negate_i", f"start + {extra} + (negate_i")
+        rtl = mutated(tmp_path / str(extra), "shift_add.v", "start + added", f"start + {extra} + added")
         found = c.diverges(rtl, folder)
         assert found.golden is not None and found.other == found.golden + extra
     reproducer = Path(found.reproducer)
