@@ -262,7 +262,7 @@ def random_rounds(cfg: Config, rng: np.random.Generator, count: int) -> Iterator
     """Chains of rounds of one width: any start, some of the passes, ends that hold or leave."""
     groups = range(-(-cfg.rows // cfg.active_rows))
     all_passes = [Pass(*p) for p in product(groups, converted_slices(cfg), range(cfg.w_slices), range(2))]
-    most = 1 << (cfg.residual_bits - 1)
+    most = 1 << (cfg.residual_bits - 2)  # the smallest code times the smallest multiplier
     while count > 0:
         phases, lanes = int(rng.integers(1, cfg.cols_per_adc + 1)), int(rng.integers(1, cfg.n_adcs + 1))
         for n in range(int(rng.integers(1, cfg.max_rounds + 1))):
