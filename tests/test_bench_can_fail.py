@@ -79,6 +79,8 @@ MUTANTS = [
     Mutant("wl_dac", "sign_of[k] == phase_i", "!phase_i", None),
     Mutant("residual", "= code * mult;", "= code + mult;", None),
     Mutant("residual", "col_i + have_q", "col_i", None),
+    Mutant("residual", "have_q < lanes_i", "have_q <= lanes_i", None),
+    Mutant("round_check", "mux * N_ADCS + col_count", "col_count", None),
     Mutant("round_check", "+ bias_rows > ROWS", "> ROWS", None),
     Mutant("round_check", "step[0] ? 8'd2", "step[0] ? 8'd1", None),
     Mutant("macro_ctrl", "= armed_q && !write && !bad;", "= armed_q && !write;", None),

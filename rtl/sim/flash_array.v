@@ -46,10 +46,8 @@ module flash_array #(
   localparam integer THRESHOLD_MAX = (1 << 14) - 1;
 
   reg [BIT_LINES*CURRENT_BITS-1:0] cell_mem [0:ROWS*LEVELS-1];
-  reg [BIT_LINES*CURRENT_BITS-1:0] current;
-  reg [ROWS-1:0]                   driven;   // word lines that are on
+  wire [ROWS-1:0]                  driven;   // word lines that are on
   reg [8*1024-1:0]                 file;
-  integer                          r;
 
   // Cells that can be programmed: {speed, threshold} of cell r * BIT_LINES + b //
 
@@ -112,19 +110,6 @@ module flash_array #(
     end
   end
 
-  // Lanes are unsigned and wide enough not to carry into each other, so one wide sum adds every bit line.
-  always @(wl_i or change_q) begin
-    current = {(BIT_LINES * CURRENT_BITS){1'b0}};
-    driven  = {ROWS{1'bx}};
-    if (^wl_i === 1'bx) current = {(BIT_LINES * CURRENT_BITS){1'bx}};
-    else
-      for (r = 0; r < ROWS; r = r + 1) begin
-        driven[r] = wl_i[r*WL_BITS +: WL_BITS] != 0;
-        if (driven[r])
-          current = current + cell_mem[r * LEVELS + wl_i[r*WL_BITS +: WL_BITS]];
-      end
-  end
-
   // Charge: whole words add up, so steps may be negative; a pulse that is not high from slot 0 on, or too long, is X. //
 
   generate
@@ -151,9 +136,28 @@ module flash_array #(
           charge_q <= charge;
         end
 
+      assign driven    = wl_i;
       assign current_o = charge_q;
     end else begin : g_current
-      wire unused_start = wl_start_i;
+      reg [BIT_LINES*CURRENT_BITS-1:0] current;
+      reg [ROWS-1:0]                   on;
+      integer                          r;
+      wire                             unused_start = wl_start_i;
+
+      // Lanes are unsigned and wide enough not to carry into each other, so one wide sum adds every bit line.
+      always @(wl_i or change_q) begin
+        current = {(BIT_LINES * CURRENT_BITS){1'b0}};
+        on      = {ROWS{1'bx}};
+        if (^wl_i === 1'bx) current = {(BIT_LINES * CURRENT_BITS){1'bx}};
+        else
+          for (r = 0; r < ROWS; r = r + 1) begin
+            on[r] = wl_i[r*WL_BITS +: WL_BITS] != 0;
+            if (on[r])
+              current = current + cell_mem[r * LEVELS + wl_i[r*WL_BITS +: WL_BITS]];
+          end
+      end
+
+      assign driven    = on;
       assign current_o = current;
     end
   endgenerate
