@@ -52,7 +52,8 @@ module cim_axi #(
   output wire [32+16*N_ADCS-1:0]              m_axis_status_tdata,
 
   // Analog seam of cim_macro
-  output wire [ROWS*DAC_BITS-1:0]       wl_o,
+  output wire [ROWS*WL_BITS-1:0]        wl_o,
+  output wire                           wl_start_o,    // pulse_width: the first cycle of a drive's pulses
   output wire [7:0]                     w_slice_o,
   output wire [7:0]                     x_slice_o,
   output wire                           share_o,
@@ -296,7 +297,7 @@ module cim_axi #(
     .prog_coarse_pulses_o(regs_prog_coarse_pulses_count),
     .prog_fine_pulses_o  (regs_prog_fine_pulses_count),
     .prog_unerased_o     (regs_prog_unerased_count),
-    .wl_o(wl_o), .w_slice_o(w_slice_o), .x_slice_o(x_slice_o), .share_o(share_o), .line_sel_o(line_sel_o),
+    .wl_o(wl_o), .wl_start_o(wl_start_o), .w_slice_o(w_slice_o), .x_slice_o(x_slice_o), .share_o(share_o), .line_sel_o(line_sel_o),
     .hold_o(hold_o), .mux_o(mux_o), .sample_o(sample_o),
     .step_shift_o(step_shift_o), .step_three_o(step_three_o), .step_fine_o(step_fine_o), .trial_o(trial_o),
     .cmp_i(cmp_i), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o),

@@ -78,7 +78,8 @@ module cim_macro #(
   output wire                           prog_status_last_o, prog_status_again_o,
 
   // Analog seam
-  output wire [ROWS*DAC_BITS-1:0]       wl_o,
+  output wire [ROWS*WL_BITS-1:0]        wl_o,
+  output wire                           wl_start_o,    // pulse_width: the first cycle of a drive's pulses
   output wire [7:0]                     w_slice_o,
   output wire [7:0]                     x_slice_o,
   output wire                           share_o,
@@ -116,15 +117,16 @@ module cim_macro #(
   // The analog seam belongs to the sequencer, or to the program-verify controller during an operation //
 
   wire                     hold_run, hold_prog, sample_run, sample_prog, step_three_run, step_three_prog;
-  wire [ROWS*DAC_BITS-1:0] wl_run, wl_prog;
+  wire [ROWS*WL_BITS-1:0]  wl_run, wl_prog;
+  wire                     wl_start_run, wl_start_prog;
   wire [7:0]               w_slice_run, w_slice_prog, x_slice_run;
   wire [1:0]               line_sel_prog;
   wire [15:0]              mux_run, mux_prog;
   wire [6:0]               step_shift_run, step_shift_prog;
 
-  assign {wl_o, w_slice_o, line_sel_o, hold_o, mux_o, sample_o} = prog_busy_o
-      ? {wl_prog, w_slice_prog, line_sel_prog, hold_prog, mux_prog, sample_prog}
-      : {wl_run, w_slice_run, 2'd0, hold_run, mux_run, sample_run};
+  assign {wl_o, wl_start_o, w_slice_o, line_sel_o, hold_o, mux_o, sample_o} = prog_busy_o
+      ? {wl_prog, wl_start_prog, w_slice_prog, line_sel_prog, hold_prog, mux_prog, sample_prog}
+      : {wl_run, wl_start_run, w_slice_run, 2'd0, hold_run, mux_run, sample_run};
   assign {step_shift_o, step_three_o, step_fine_o} = prog_busy_o
       ? {step_shift_prog, step_three_prog, 1'b1} : {step_shift_run, step_three_run, 1'b0};
 
@@ -142,6 +144,8 @@ module cim_macro #(
     .ROWS           (ROWS),
     .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
+    .INPUT_MODE     (INPUT_MODE),
+    .WL_BITS        (WL_BITS),
     .X_SLICES       (X_SLICES),
     .IN_LANES       (IN_LANES),
     .WEIGHT_ENCODING(WEIGHT_ENCODING),
@@ -168,6 +172,7 @@ module cim_macro #(
     .row_first_i (row_first),
     .row_num_i   (row_num),
     .wl_o        (wl_run),
+    .wl_start_o  (wl_start_run),
     .wl_sum_o    (wl_sum)
   );
 
@@ -434,8 +439,8 @@ module cim_macro #(
   // Program-verify controller //
 
   prog_ctrl #(
-    .ROWS(ROWS), .COLS_PER_ADC(COLS_PER_ADC), .N_ADCS(N_ADCS), .DAC_BITS(DAC_BITS), .CELL_BITS(CELL_BITS),
-    .W_SLICES(W_SLICES), .WEIGHT_ENCODING(WEIGHT_ENCODING), .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS),
+    .ROWS(ROWS), .COLS_PER_ADC(COLS_PER_ADC), .N_ADCS(N_ADCS), .DAC_BITS(DAC_BITS),
+    .INPUT_MODE(INPUT_MODE), .WL_BITS(WL_BITS), .CELL_BITS(CELL_BITS), .W_SLICES(W_SLICES), .WEIGHT_ENCODING(WEIGHT_ENCODING), .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS),
     .WL_CYCLES(WL_CYCLES), .SETTLE_CYCLES(SETTLE_CYCLES)
   ) u_prog_ctrl (
     .clk_i(clk_i), .rst_ni(rst_ni), .free_i(free), .own_o(prog_own),
@@ -452,7 +457,7 @@ module cim_macro #(
     .prog_status_data_o(prog_status_data_o), .prog_status_code_o(prog_status_code_o),
     .prog_status_coarse_o(prog_status_coarse_o), .prog_status_fine_o(prog_status_fine_o),
     .prog_status_last_o(prog_status_last_o), .prog_status_again_o(prog_status_again_o),
-    .wl_o(wl_prog), .w_slice_o(w_slice_prog), .line_sel_o(line_sel_prog), .hold_o(hold_prog), .mux_o(mux_prog),
+    .wl_o(wl_prog), .wl_start_o(wl_start_prog), .w_slice_o(w_slice_prog), .line_sel_o(line_sel_prog), .hold_o(hold_prog), .mux_o(mux_prog),
     .sample_o(sample_prog), .step_shift_o(step_shift_prog), .step_three_o(step_three_prog), .adc_done_i(adc_done),
     .code_i(code), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o),
     .pulse_mask_o(pulse_mask_o)

@@ -17,6 +17,8 @@ module prog_ctrl #(
   parameter integer COLS_PER_ADC    = 1,
   parameter integer N_ADCS          = 1,
   parameter integer DAC_BITS        = 1,
+  parameter integer INPUT_MODE      = 0,  // 1 (pulse_width): a verify read is a pulse of all slots
+  parameter integer WL_BITS         = 1,  // 1, or DAC_BITS for levels
   parameter integer CELL_BITS       = 1,
   parameter integer W_SLICES        = 1,
   parameter integer WEIGHT_ENCODING = 0,
@@ -69,7 +71,8 @@ module prog_ctrl #(
   output wire                                prog_status_again_o,
 
   // Verify reads
-  output wire [ROWS*DAC_BITS-1:0]            wl_o,
+  output wire [ROWS*WL_BITS-1:0]             wl_o,
+  output wire                                wl_start_o,
   output wire [7:0]                          w_slice_o,
   output wire [1:0]                          line_sel_o,
   output wire                                hold_o,
@@ -320,15 +323,20 @@ module prog_ctrl #(
 
   // Analog seam //
 
-  wire reading = state_q == Settle || state_q == Sample || state_q == Convert || judge;
+  localparam integer SLOTS  = (1 << DAC_BITS) - 1;
+  localparam [0:0]   PULSED = INPUT_MODE == 1;
+
+  wire reading = PULSED ? state_q == Settle && wait_q < SLOTS[15:0]
+                        : state_q == Settle || state_q == Sample || state_q == Convert || judge;
   wire wl_on   = job_q != Trim && (reading || (state_q == Pulse && job_q != Erase));
 
   generate
     for (a = 0; a < ROWS; a = a + 1) begin : g_row
-      assign wl_o[a*DAC_BITS +: DAC_BITS] = {DAC_BITS{wl_on && row_q == a}};
+      assign wl_o[a*WL_BITS +: WL_BITS] = {WL_BITS{wl_on && row_q == a}};
     end
   endgenerate
 
+  assign wl_start_o    = PULSED && state_q == Settle && wait_q == 16'd0;
   assign w_slice_o     = slice_q;
   assign line_sel_o    = line_q ? 2'd2 : 2'd1;
   assign mux_o         = mux_q;

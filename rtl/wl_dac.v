@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Word-line DAC drivers: double-buffered activation latches, sliced onto the word lines.
+// Word-line drivers: double-buffered activation latches, sliced onto the word lines as levels or as pulses.
 //
-//   wl[r] = (|x[r]| >> (slice * DAC_BITS)) mod 2**DAC_BITS   for row_first <= r < row_first + row_num and the sign
-//           of x[r] that the phase drives, else 0
+//   code[r] = (|x[r]| >> (slice * DAC_BITS)) mod 2**DAC_BITS   for row_first <= r < row_first + row_num and the sign
+//             of x[r] that the phase drives, else 0
+//   wl[r] = code[r], or with INPUT_MODE 1 (pulse_width): high in the first code[r] cycles after the drive
 //   rows from load_count on are bias rows: the macro itself loads their one code
 //
 // Golden twin : model/twinor/golden/wl_dac.py
@@ -16,6 +17,8 @@ module wl_dac #(
   parameter integer ROWS            = 1,
   parameter integer INPUT_BITS      = 1,
   parameter integer DAC_BITS        = 1,
+  parameter integer INPUT_MODE      = 0,  // 1 (pulse_width): a word line is one bit
+  parameter integer WL_BITS         = 1,  // 1, or DAC_BITS for levels
   parameter integer X_SLICES        = 1,
   parameter integer IN_LANES        = 1,  // activations per input beat; divides ROWS
   parameter integer WEIGHT_ENCODING = 0,  // 1 (offset): wl_sum_o is needed
@@ -47,7 +50,8 @@ module wl_dac #(
   input  wire                           phase_i,       // 1: rows of negative activations, 0: all others
   input  wire [15:0]                    row_first_i,
   input  wire [15:0]                    row_num_i,     // 1 .. ROWS
-  output wire [ROWS*DAC_BITS-1:0]       wl_o,
+  output wire [ROWS*WL_BITS-1:0]        wl_o,
+  output wire                           wl_start_o,    // pulse_width: the first cycle of a drive's pulses
   output wire [WL_SUM_BITS-1:0]         wl_sum_o       // sum of all word-line codes
 );
 
@@ -142,14 +146,46 @@ module wl_dac #(
     end
   endgenerate
 
+  wire [LINE_BITS-1:0] code =
+      (swap_i ? shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[slice_i*LINE_BITS +: LINE_BITS])
+      & ((ALL_ON >> off_len) << off_low) & sign_on & {LINE_BITS{wl_on_i}};
+
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) wl_q <= {LINE_BITS{1'b0}};
-    else if (drive_i)
-      wl_q <= (swap_i ? shadow_q[slice_i*LINE_BITS +: LINE_BITS] : active_q[slice_i*LINE_BITS +: LINE_BITS])
-              & ((ALL_ON >> off_len) << off_low) & sign_on & {LINE_BITS{wl_on_i}};
+    else if (drive_i) wl_q <= code;
   end
 
-  assign wl_o = wl_q;
+  // Pulses: registered, so that no line has a glitch; the slot counter stops where no code reaches //
+
+  generate
+    if (INPUT_MODE == 1) begin : g_pulse
+      reg  [ROWS-1:0]      on_q;
+      reg  [DAC_BITS-1:0]  slot_q;
+      reg                  start_q;
+      wire [DAC_BITS-1:0]  slot_next = drive_i ? {DAC_BITS{1'b0}} : (&slot_q) ? slot_q : slot_q + 1'b1;
+      wire [LINE_BITS-1:0] code_next = drive_i ? code : wl_q;
+      wire [ROWS-1:0]      on_next;
+      for (k = 0; k < ROWS; k = k + 1) begin : g_line
+        assign on_next[k] = code_next[k*DAC_BITS +: DAC_BITS] > slot_next;
+      end
+      always @(posedge clk_i or negedge rst_ni) begin
+        if (!rst_ni) begin
+          on_q    <= {ROWS{1'b0}};
+          slot_q  <= {DAC_BITS{1'b0}};
+          start_q <= 1'b0;
+        end else begin
+          on_q    <= on_next;
+          slot_q  <= slot_next;
+          start_q <= drive_i;
+        end
+      end
+      assign wl_o       = on_q;
+      assign wl_start_o = start_q;
+    end else begin : g_level
+      assign wl_o = wl_q;
+      assign wl_start_o = 1'b0;
+    end
+  endgenerate
 
   generate
     if (WEIGHT_ENCODING == 1) begin : g_sum

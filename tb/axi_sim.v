@@ -48,7 +48,8 @@ module axi_sim #(
   localparam integer Q_BITS    = CURRENT_BITS + 1;
   localparam integer HOLD_BITS = Q_BITS + ((SLICE_ACCUMULATION == 1) ? X_SLICES * DAC_BITS : 0);
 
-  wire [ROWS*DAC_BITS-1:0]          wl;
+  wire [ROWS*WL_BITS-1:0]           wl;
+  wire                              wl_start;
   wire [7:0]                        w_slice, x_slice;
   wire [1:0]                        line_sel, pulse_kind;
   wire                              share, hold, sample, step_three, step_fine, pulse;
@@ -107,6 +108,7 @@ module axi_sim #(
     .m_axis_status_tready(m_axis_status_tready),
     .m_axis_status_tdata (m_axis_status_tdata),
     .wl_o                (wl),
+    .wl_start_o          (wl_start),
     .w_slice_o           (w_slice),
     .line_sel_o          (line_sel),
     .x_slice_o              (x_slice),
@@ -128,6 +130,8 @@ module axi_sim #(
   flash_array #(
     .ROWS           (ROWS),
     .DAC_BITS       (DAC_BITS),
+    .INPUT_MODE     (INPUT_MODE),
+    .WL_BITS        (WL_BITS),
     .N_ADCS         (N_ADCS),
     .W_SLICES       (W_SLICES),
     .WEIGHT_ENCODING(WEIGHT_ENCODING),
@@ -136,6 +140,7 @@ module axi_sim #(
   ) u_flash_array (
     .clk_i        (clk_i),
     .wl_i         (wl),
+    .wl_start_i   (wl_start),
     .current_o    (current),
     .pulse_i      (pulse),
     .pulse_kind_i (pulse_kind),

@@ -20,7 +20,7 @@ module cosim #(
 );
 
   // Logged vectors are padded to whole bytes, so that every line is an even number of digits
-  localparam integer WL_BITS     = (ROWS * DAC_BITS + 7) / 8 * 8;
+  localparam integer LINES_BITS  = (ROWS * DAC_BITS + 7) / 8 * 8;
   localparam integer TRIALS_BITS = N_ADCS * TRIALS * TRIALS;
   localparam integer TRIAL_BITS  = (TRIALS_BITS + 7) / 8 * 8;
   localparam integer CODES_BITS  = (N_ADCS * CODE_BITS + 7) / 8 * 8;
@@ -289,12 +289,29 @@ module cosim #(
     if (res_taken) next_residual;
   end
 
+  // Codes that the word lines really had, at a hold //
+
+  genvar r;
+  generate
+    if (INPUT_MODE == 1) begin : g_pulse
+      for (r = 0; r < ROWS; r = r + 1) begin : g_row
+        reg [DAC_BITS-1:0] count_q;
+        always @(posedge clk)
+          if (!prog_busy) count_q <= (u_macro.wl_start ? {DAC_BITS{1'b0}} : count_q) + u_macro.wl[r];
+        assign driven[r*DAC_BITS +: DAC_BITS] = count_q;
+      end
+    end else begin : g_level
+      assign driven = u_macro.wl;
+    end
+  endgenerate
+
   // Logs //
 
   reg [31:0]              cycle  = 32'd0;
   reg                     begun  = 1'b0;
   reg [TRIALS_BITS-1:0]   trials = 0;
-  wire [WL_BITS-1:0]      wl     = u_macro.wl;
+  wire [ROWS*DAC_BITS-1:0] driven;  // the code of each word line: its level, or the length of its pulse
+  wire [LINES_BITS-1:0]   wl     = driven;
   wire [TRIAL_BITS-1:0]   trial_line = trials;
   wire [CODES_BITS-1:0]   code_line  = u_macro.u_cim_macro.code;
   wire [SUMS_BITS-1:0]    sum_line   = u_macro.u_cim_macro.sum;

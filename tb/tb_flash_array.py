@@ -32,13 +32,25 @@ class Array:
         self.dut, self.cfg, self.die = dut, bench.config(), bench.die()
         self.check: Checker[list[int]] = Checker("currents")
         self.cells: flash_array.Cells | None = None
-        dut.clk_i.value, dut.pulse_i.value = 0, 0
+        dut.clk_i.value, dut.pulse_i.value, dut.wl_start_i.value = 0, 0, 0
 
     async def edge(self) -> None:
         """One rising edge of the clock."""
         for level in (1, 0):
             self.dut.clk_i.value = level
             await bench.settle()
+
+    async def lines(self, codes: list[int]) -> None:
+        """Levels, or pulses slot by slot and one slot more, in which all lines are off."""
+        cfg, dut = self.cfg, self.dut
+        if not cfg.pulsed:
+            dut.wl_i.value = pack(codes, cfg.dac_bits)
+            await bench.settle()
+            return
+        for slot in range(cfg.slots + 1):
+            dut.wl_start_i.value = int(slot == 0)
+            dut.wl_i.value = pack([int(slot < code) for code in codes], 1)
+            await self.edge()
 
     async def blank(self, cells: flash_array.Cells) -> None:
         """Put cells under the array; the first erase pulse brings their currents up to date."""
@@ -57,7 +69,7 @@ class Array:
         dut, cfg, cells = self.dut, self.cfg, self.cells
         assert cells is not None
         w_slice, line, mux = place
-        dut.wl_i.value = 0 if row is None else (1 << cfg.dac_bits) - 1 << row * cfg.dac_bits
+        dut.wl_i.value = 0 if row is None else (1 << cfg.wl_bits) - 1 << row * cfg.wl_bits
         pins = {"kind": kind, "level": level, "mask": pack(lanes.tolist(), 1)}
         for name, value in pins.items():
             getattr(dut, f"pulse_{name}_i").value = value
@@ -83,8 +95,7 @@ class Array:
     async def drive(self, lines: NDArray[np.uint8]) -> None:
         """One word-line pattern, uint8[rows]."""
         cfg, die = self.cfg, self.die
-        self.dut.wl_i.value = pack(lines.tolist(), cfg.dac_bits)
-        await bench.settle()
+        await self.lines(lines.tolist())
         strength = die.strength[0] if self.cells is None else self.cells.strength
         golden = flash_array.currents(strength, die.drive[0], lines[None])[0]
         self.check.expect(golden.tolist())
@@ -141,13 +152,14 @@ async def one_unknown_word_line_makes_every_current_unknown(dut: Any) -> None:
     """X or Z on any single word-line bit: all currents are X in every bit; they recover with the next pattern."""
     array = Array(dut)
     cfg = array.cfg
-    bits = cfg.rows * cfg.dac_bits
+    bits = cfg.rows * cfg.wl_bits
     for bit in {0, 1, bits // 2, bits - 1}:
         for letter in "XZ":
             text = ["0"] * bits
             text[bits - 1 - bit] = letter
             dut.wl_i.value = LogicArray("".join(text))
-            await bench.settle()
+            dut.wl_start_i.value = 1
+            await (array.edge() if cfg.pulsed else bench.settle())
             assert set(str(dut.current_o.value).upper()) == {"X"}, f"word-line bit {bit} at {letter}"
         await array.drive(np.ones(cfg.rows, dtype=np.uint8) * (np.arange(cfg.rows) < cfg.active_rows))
     assert not has_unknown(dut.current_o)
@@ -167,8 +179,7 @@ async def a_row_without_cells_is_unknown_only_while_it_is_driven(dut: Any) -> No
         for word in words:
             word.value = unknown(len(word))
         await array.drive(np.zeros(cfg.rows, dtype=np.uint8))
-        dut.wl_i.value = levels - 1 << row * cfg.dac_bits
-        await bench.settle()
+        await array.lines([levels - 1 if n == row else 0 for n in range(cfg.rows)])
         text = str(dut.current_o.value).upper()
         currents = [text[n : n + width] for n in range(0, len(text), width)]
         assert all("X" in current for current in currents), f"row {row} has no cells, yet currents {currents}"
@@ -177,6 +188,30 @@ async def a_row_without_cells_is_unknown_only_while_it_is_driven(dut: Any) -> No
         for word, value in zip(words, before, strict=True):
             word.value = value
         await bench.settle()
+    await array.drive((np.arange(cfg.rows) < cfg.active_rows).astype(np.uint8))
+    array.check.finish()
+
+
+@cocotb.test
+@needs_four_states
+async def a_wrong_word_line_pulse_makes_every_current_unknown(dut: Any) -> None:
+    """Late, split, too long, an X in it or in its start: X until the next drive; a short one is a smaller code."""
+    array = Array(dut)
+    cfg = array.cfg
+    slots = cfg.slots if cfg.pulsed else 0  # levels have no slots
+    wrong = {"too long": [1] * (slots + 1), "after the last slot": [0] * slots + [1]}
+    if slots > 1:
+        wrong |= {"late": [0, *[1] * (slots - 1)], "split": [1, *[0] * (slots - 2), 1]}
+    for name, highs in wrong.items() if slots else ():
+        for slot, high in enumerate(highs):
+            dut.wl_start_i.value, dut.wl_i.value = int(slot == 0), high << cfg.rows - 1
+            await array.edge()
+        assert set(str(dut.current_o.value).upper()) == {"X"}, f"a pulse that is {name}"
+        await array.drive((np.arange(cfg.rows) < cfg.active_rows).astype(np.uint8))
+    if slots:
+        dut.wl_start_i.value, dut.wl_i.value = unknown(1), 0
+        await array.edge()
+        assert set(str(dut.current_o.value).upper()) == {"X"}, "an unknown start"
     await array.drive((np.arange(cfg.rows) < cfg.active_rows).astype(np.uint8))
     array.check.finish()
 

@@ -24,6 +24,7 @@ from tb.common.programming import (
 )
 from tb.common.stream import StreamSink, StreamSource, never, pauses
 from tb.common.values import has_unknown, needs_four_states, pack, to_int, unpack
+from tb.common.word_lines import WordLines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,18 @@ if TYPE_CHECKING:
     from twinor.golden.flash_array import Cells
 
 EVENTS = ("prog_busy_o", "prog_erase_done_o", "prog_done_o", "prog_error_o", "own_o")
-SEAM = ("wl_o", "w_slice_o", "line_sel_o", "mux_o", "hold_o", "sample_o", "step_shift_o", "step_three_o", "pulse_o")
+SEAM = (
+    "wl_o",
+    "wl_start_o",
+    "w_slice_o",
+    "line_sel_o",
+    "mux_o",
+    "hold_o",
+    "sample_o",
+    "step_shift_o",
+    "step_three_o",
+    "pulse_o",
+)
 START = ("op_i", "row_base_i", "row_count_i")
 
 
@@ -49,7 +61,8 @@ class Array(bench.Agent):
         """No conversion, no pulse."""
         self.held: NDArray[np.int64] | None = None
         self.code: NDArray[np.int16] | None = None
-        self.left, self.pulsing, self.on = -1, 0, 0
+        self.left, self.pulsing, self.on, self.since = -1, 0, 0, 0
+        self.word_lines = WordLines(self.cfg)
 
     def drive(self) -> None:
         """Codes in the cycle after the last trial; X and bits by turns in all others."""
@@ -60,11 +73,22 @@ class Array(bench.Agent):
             junk(self.dut.code_i, self.rng)
 
     def row(self) -> int | None:
-        """The driven word line, at its top code; None if all are off."""
-        codes = unpack(to_int(self.dut.wl_o), self.cfg.dac_bits, self.cfg.rows)
+        """The word line that is on; None if all are off."""
+        codes = unpack(to_int(self.dut.wl_o), self.cfg.wl_bits, self.cfg.rows)
         on = [row for row, code in enumerate(codes) if code]
-        assert len(on) < 2 and all(codes[row] == (1 << self.cfg.dac_bits) - 1 for row in on), f"word lines {codes}"
+        assert len(on) < 2 and all(codes[row] == (1 << self.cfg.wl_bits) - 1 for row in on), f"word lines {codes}"
         return on[0] if on else None
+
+    def read_row(self, codes: list[int], row: int | None) -> int | None:
+        """The word line of a read: on since its settling began, or a pulse of all slots in its first cycles."""
+        settle = self.cfg.wl_cycles + self.cfg.settle_cycles
+        if not self.cfg.pulsed:
+            assert row is None or self.on >= settle, f"held after {self.on} of {settle} cycles at {bench.now()}"
+            return row
+        assert self.since == settle, f"held {self.since} cycles after the pulse began at {bench.now()}"
+        driven = [n for n, code in enumerate(codes) if code]
+        assert len(driven) < 2 and all(codes[n] == self.cfg.slots for n in driven), f"pulses {codes} at {bench.now()}"
+        return driven[0] if driven else None
 
     def lines(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bit lines of columns, as slice and line are selected."""
@@ -78,10 +102,13 @@ class Array(bench.Agent):
         """Hold, sample, trials, pulses."""
         dut, cfg = self.dut, self.cfg
         self.left = max(self.left - 1, -1)
-        row = self.row()
+        row, start = self.row(), to_int(dut.wl_start_o)
+        codes = self.word_lines.sample(to_int(dut.wl_o), start)
+        self.since = 1 if start else self.since + 1
+        assert not (cfg.pulsed and row is not None and not to_int(dut.pulse_o)) or self.since <= cfg.slots, "late pulse"
         self.on = self.on + 1 if row is not None and not to_int(dut.pulse_o) else 0
         if to_int(dut.hold_o):
-            self.held = self._quantities(row)
+            self.held = self._quantities(self.read_row(codes, row))
         if to_int(dut.sample_o):
             assert self.held is not None and self.left < 0, "a sample without a hold, or during a conversion"
             mux = to_int(dut.mux_o)
@@ -98,8 +125,6 @@ class Array(bench.Agent):
         columns = np.arange(self.cfg.cols)
         if row is None:
             return np.zeros(self.cfg.cols, dtype=np.int64)
-        settle = self.cfg.wl_cycles + self.cfg.settle_cycles
-        assert self.on >= settle, f"held after {self.on} cycles of settling at {bench.now()}, expected {settle}"
         return self.cells.strength[row, self.lines(columns)].astype(np.int64) * int(self.die.drive[0, row, -1])
 
     def _pulse(self, row: int | None) -> None:

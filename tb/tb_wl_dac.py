@@ -48,23 +48,33 @@ Lines = tuple[tuple[int, ...], int]
 
 
 class Monitor(bench.Agent):
-    """Compares the word lines in every cycle: they change at an edge with drive_i high, never else."""
+    """Compares the word lines in every cycle: levels change with a drive alone, pulses end after as many cycles."""
 
     def __init__(self, dut: Any, cfg: Config) -> None:
         """Watch from the first drive on."""
         self.dut, self.cfg = dut, cfg
         self.check: Checker[Lines] = Checker("word lines")
-        self.now: Lines = ((0,) * cfg.rows, 0)
+        self.reset()
 
     def reset(self) -> None:
         """A reset turns all word lines off."""
-        self.now = ((0,) * self.cfg.rows, 0)
+        self.now: Lines = ((0,) * self.cfg.rows, 0)
+        self.slot = self.cfg.slots
+
+    def driven(self, now: Lines) -> None:
+        """The codes of a drive, whose first cycle comes."""
+        self.now, self.slot = now, 0
 
     def sample(self) -> None:
         """See one cycle."""
-        codes = tuple(unpack(to_int(self.dut.wl_o), self.cfg.dac_bits, self.cfg.rows))
-        self.check.expect(self.now)
-        self.check.got((codes, to_int(self.dut.wl_sum_o)), time=bench.now())
+        cfg, (codes, total) = self.cfg, self.now
+        lines = tuple(int(self.slot < code) for code in codes) if cfg.pulsed else codes
+        start = to_int(self.dut.wl_start_o)
+        assert start == int(cfg.pulsed and self.slot == 0), f"wl_start_o is {start} in slot {self.slot}, {bench.now()}"
+        self.check.expect((lines, total))
+        got = tuple(unpack(to_int(self.dut.wl_o), cfg.wl_bits, cfg.rows))
+        self.check.got((got, to_int(self.dut.wl_sum_o)), time=bench.now())
+        self.slot += 1
 
 
 class WlDac(bench.Bench):
@@ -119,8 +129,10 @@ class WlDac(bench.Bench):
                 assert not taking, f"a beat is taken in the swap cycle at {bench.now()}"
                 assert self.read("in_ready_o") == to_int(self.dut.load_en_i), f"no room after the swap at {bench.now()}"
             total = int(wl_dac.word_line_sum(lines)[0]) if self.cfg.weight_encoding == "offset" else 0
-            self.monitor.now = (tuple(lines[0].tolist()), total)
-            for _ in range(int(self.rng.integers(0, 3))):  # controls without drive_i move nothing
+            self.monitor.driven((tuple(lines[0].tolist()), total))
+            for _ in range(
+                int(self.rng.integers(0, 3 + (2 * self.cfg.slots if self.cfg.pulsed else 0)))
+            ):  # controls without drive_i move nothing
                 self.rest()
                 await self.cycle()
         self.rest()
@@ -291,7 +303,7 @@ async def an_unknown_activation_makes_its_own_word_line_unknown(dut: Any) -> Non
         dac.set(pins | {"row_num_i": min(cfg.active_rows, cfg.rows - first)})
         await dac.cycle()
         text = str(dut.wl_o.value).upper()
-        lines = [text[len(text) - (r + 1) * cfg.dac_bits :][: cfg.dac_bits] for r in range(cfg.rows)]
+        lines = [text[len(text) - (r + 1) * cfg.wl_bits :][: cfg.wl_bits] for r in range(cfg.rows)]
         assert [r for r, line in enumerate(lines) if "X" in line] == [row], f"X in row {row}: word lines {lines}"
         assert has_unknown(dut.wl_sum_o) == (cfg.weight_encoding == "offset"), f"wl_sum_o = {dut.wl_sum_o.value}"
 
@@ -309,6 +321,6 @@ async def reset_turns_word_lines_off_and_drops_a_vector_half_loaded(dut: Any) ->
     assert dac.read("loading_o"), "a vector is half in"
     dut.rst_ni.value = 0
     await bench.settle()
-    assert not any(dac.read(name) for name in ("wl_o", "loading_o", "loaded_o"))
+    assert not any(dac.read(name) for name in ("wl_o", "wl_start_o", "loading_o", "loaded_o"))
     assert not uncleared(dut), f"registers {uncleared(dut)} are not 0 under reset"
     await dac.run_all(regions(dac.cfg, rng))

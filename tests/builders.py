@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from twinor.config import ACCUMULATIONS, ENCODINGS, Config, load, replace
+from twinor.config import ACCUMULATIONS, ENCODINGS, INPUT_MODES, Config, load, replace
 from twinor.cosim.chain import Job
 from twinor.die import Die, ideal_die
 from twinor.golden import flash_array
@@ -36,6 +36,7 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
     lanes, adcs, share = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     rows = lanes * draw(st.integers(1, 6))
     dac_bits = fixed.get("dac_bits") or draw(st.integers(1, min(4, input_bits)))
+    mode = fixed.pop("input_mode", None) or draw(st.sampled_from(INPUT_MODES))
     keys: dict[str, Any] = {
         "name": "random",
         "rows": rows,
@@ -47,6 +48,7 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
         "cell_bits": 1 if encoding == "twos_complement" else draw(st.integers(1, stored)),
         "input_bits": input_bits,
         "dac_bits": dac_bits,
+        "input_mode": mode,
         "slice_accumulation": draw(st.sampled_from(ACCUMULATIONS)) if dac_bits < input_bits else "digital",
         "adc_bits": draw(st.sampled_from([3, 4, 2, 6, 8])),
         "in_lanes": lanes,
@@ -54,7 +56,7 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
         "max_rounds": draw(st.integers(2, 5)),
         "psum_bits": draw(st.integers(8, 20)),
         "frac_bits": draw(st.integers(6, 8)),
-        "wl_cycles": draw(st.integers(1, 3)),
+        "wl_cycles": (1 << dac_bits) - 1 if mode == "pulse_width" else draw(st.integers(1, 3)),
         "settle_cycles": draw(st.integers(1, 12)),
     }
     return replace(load("tiny"), **(keys | fixed))

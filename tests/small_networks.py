@@ -10,7 +10,7 @@ from builders import random_weights
 from twinor.config import replace
 from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
 
-from tb.common.configs import OFFSET, RAGGED, SLICED, TINY, TWOS
+from tb.common.configs import OFFSET, PULSED, RAGGED, SLICED, TINY, TWOS
 
 if TYPE_CHECKING:
     from builders import Rng
@@ -33,7 +33,7 @@ SHARED = replace(
 )
 """One ADC for all columns."""
 
-CONFIGS = [replace(config, psum_bits=14) for config in (TINY, OFFSET, TWOS, SLICED, RAGGED, SHARED)]
+CONFIGS = [replace(config, psum_bits=14) for config in (TINY, OFFSET, TWOS, SLICED, RAGGED, SHARED, PULSED)]
 """Every encoding and slicing on small macros, with room for the partial sums of `tiled_network`."""
 
 SHIFTS = {"conv1": 9, "conv2": 10, "fc1": 11, "fc2": 1}

@@ -17,6 +17,7 @@ from twinor.trace import Divergence
 
 from tb.common.configs import SHARED
 from tb.common.runner import BenchFailed, run_bench
+from tb.common.sources import needs_die
 
 pytestmark = pytest.mark.rtl
 
@@ -26,6 +27,7 @@ SMALL = replace(
 )  # fmt: skip
 OFFSET = replace(SMALL, weight_encoding="offset", cell_bits=4)
 CORRECTED = replace(SMALL, column_correction=True)
+PULSED = replace(SMALL, input_mode="pulse_width", wl_cycles=3)
 BITS = replace(SMALL, weight_encoding="twos_complement", cell_bits=1)
 
 
@@ -48,6 +50,13 @@ MUTANTS = [
     Mutant("wl_dac", "row_first_i} * DAC_BITS", "row_first_i} * 1", "word_lines"),
     Mutant("wl_dac", "(swap_i ? shadow_q", "(1'b0 ? shadow_q", "word_lines"),
     Mutant("wl_dac", "sum = sum + ", "sum = sum | ", "partial_sums", OFFSET),
+    Mutant("wl_dac", "> slot_next;", ">= slot_next;", "word_lines", PULSED),
+    Mutant("wl_dac", "code_next = drive_i ? code : wl_q", "code_next = wl_q", "word_lines", PULSED),
+    Mutant("wl_dac", "slot_next = drive_i ? {DAC_BITS{1'b0}} : ", "slot_next = ", "word_lines", PULSED),
+    Mutant("wl_dac", "start_q <= drive_i;", "start_q <= 1'b0;", "word_lines", PULSED),
+    Mutant("prog_ctrl", "wide > aim + $signed({2'b00, prog_margin_i})", "wide > aim", None),
+    Mutant("prog_ctrl", "(1 << DAC_BITS) - 1;", "1 << DAC_BITS;", None, PULSED),
+    Mutant("prog_ctrl", "&& wait_q == 16'd0;", "&& wait_q == 16'd1;", None, PULSED),
     Mutant("sar_adc", "{TRIALS{cmp_i[a]}}", "{TRIALS{!cmp_i[a]}}", "trials"),
     Mutant("sar_adc", "weight & {ADC_BITS{cmp_i[a]}}", "weight & {ADC_BITS{!cmp_i[a]}}", "codes"),
     Mutant("sar_adc", "sum[ADC_BITS-1:0] | ", "sum[ADC_BITS-1:0] & ", "codes"),
@@ -70,6 +79,8 @@ MUTANTS = [
     Mutant("wl_dac", "sign_of[k] == phase_i", "!phase_i", None),
     Mutant("residual", "= code * mult;", "= code + mult;", None),
     Mutant("residual", "col_i + have_q", "col_i", None),
+    Mutant("residual", "have_q < lanes_i", "have_q <= lanes_i", None),
+    Mutant("round_check", "mux * N_ADCS + col_count", "col_count", None),
     Mutant("round_check", "+ bias_rows > ROWS", "> ROWS", None),
     Mutant("round_check", "step[0] ? 8'd2", "step[0] ? 8'd1", None),
     Mutant("macro_ctrl", "= armed_q && !write && !bad;", "= armed_q && !write;", None),
@@ -133,7 +144,7 @@ def _cosim(config: Config, rtl: Path, folder: Path) -> None:
     cosim(config, network, placement, die, images, rtl=rtl, reproducers=folder)
 
 
-@pytest.mark.parametrize("config", [SMALL, OFFSET, BITS], ids=lambda c: c.weight_encoding)
+@pytest.mark.parametrize("config", [SMALL, OFFSET, BITS, PULSED], ids=lambda c: f"{c.weight_encoding}-{c.input_mode}")
 def test_the_unchanged_verilog_passes(config: Config, tmp_path: Path) -> None:
     """Else every mutant would count as found."""
     _cosim(config, RTL, tmp_path)
@@ -149,14 +160,14 @@ def test_cosimulation_names_the_seam(mutant: Mutant, tmp_path: Path) -> None:
 
 def _bench(block: str, config: Config, folder: Path, rtl: Path) -> None:
     levels = np.random.default_rng(3).integers(0, 1 << config.cell_bits, (1, config.rows, config.bit_lines))
-    die = ideal_die(config, levels.astype(np.uint8)) if block == "cim_macro" else None
+    die = ideal_die(config, levels.astype(np.uint8)) if needs_die(block) else None
     run_bench(block, config, folder, rtl=rtl, die=die)
 
 
 @pytest.mark.parametrize(
     ("block", "config"),
     sorted({(m.block, m.config) for m in MUTANTS}, key=lambda pair: (pair[0], pair[1].weight_encoding)),
-    ids=lambda value: value if isinstance(value, str) else value.weight_encoding,
+    ids=lambda value: value if isinstance(value, str) else f"{value.weight_encoding}-{value.input_mode}",
 )
 def test_the_bench_passes_the_unchanged_block(block: str, config: Config, tmp_path: Path) -> None:
     """Else every mutant of the block would count as caught."""
@@ -174,4 +185,4 @@ def test_every_synthesizable_block_has_three_mutants() -> None:
     """The list covers what the project promises."""
     blocks = [mutant.block for mutant in MUTANTS]
     listed = {Path(line).stem for line in (RTL / "rtl.f").read_text(encoding="utf-8").split()}
-    assert {block for block in blocks if blocks.count(block) >= 3} == listed - {"prog_ctrl"}  # tests/test_program.py
+    assert {block for block in blocks if blocks.count(block) >= 3} == listed

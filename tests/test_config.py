@@ -9,7 +9,7 @@ import pytest
 import yaml
 from builders import configs
 from hypothesis import given
-from twinor.config import ACCUMULATIONS, ANALOG, DIGITAL, ENCODINGS, PRESETS, Config, load, replace
+from twinor.config import ACCUMULATIONS, ANALOG, DIGITAL, ENCODINGS, INPUT_MODES, PRESETS, Config, load, replace
 from twinor.errors import ConfigError
 
 from tb.common.configs import RAGGED, SHARED, SLICED, TWOS
@@ -141,13 +141,16 @@ def test_widths_hold_what_they_name(config: Config) -> None:
 @given(configs())
 def test_verilog_gets_every_digital_key_and_the_widths(config: Config) -> None:
     parameters = config.parameters()
-    for key in DIGITAL.keys() - {"weight_encoding", "slice_accumulation", "bias_rows", "sar_weights"}:
+    for key in DIGITAL.keys() - {"weight_encoding", "input_mode", "slice_accumulation", "bias_rows", "sar_weights"}:
         assert parameters[key.upper()] == getattr(config, key)
     packed, bits = parameters["SAR_WEIGHTS"], config.adc_bits
     assert [packed >> k * bits & (1 << bits) - 1 for k in range(config.trials)] == list(config.weights)
     assert str(packed) == f"{config.trials * bits}'h{packed:x}"
     assert ENCODINGS[parameters["WEIGHT_ENCODING"]] == config.weight_encoding
     assert ACCUMULATIONS[parameters["SLICE_ACCUMULATION"]] == config.slice_accumulation
+    assert INPUT_MODES[parameters["INPUT_MODE"]] == config.input_mode
+    assert parameters["WL_BITS"] == (1 if config.input_mode == "pulse_width" else config.dac_bits)
+    assert config.input_mode == "voltage" or config.wl_cycles == 2**config.dac_bits - 1
     assert "BIAS_ROWS" not in parameters  # descriptors tell the hardware
     for key in ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits", "wl_sum_bits", "round_words"):
         assert parameters[key.upper()] == getattr(config, key)
@@ -271,6 +274,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"cell_bits": 3}, "cell_bits = 3 exceeds the 2 bits that a weight stores"),
     ({"weight_encoding": "twos_complement"}, "twos_complement needs cell_bits = 1, got 2"),
     ({"slice_accumulation": "analog", "dac_bits": 2}, "analog needs input slices to accumulate"),
+    (
+        {"input_mode": "pulse_width", "wl_cycles": 2},
+        "pulse_width needs wl_cycles = 1, the slots of dac_bits = 1, got 2",
+    ),
     ({"bias_rows": 8}, "bias_rows = 8 leaves no word line of rows = 8"),
     ({"step": "unit"}, "an ADC that holds a full column: 12 array units against code 7"),
     (WIDEST, "accumulators would need 50 bits, more than"),
@@ -362,7 +369,7 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
         "cell_bits": 1, "input_bits": 3, "dac_bits": 2, "adc_bits": 5, "wl_cycles": 2, "settle_cycles": 2,
         "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit", "sar_weights": (32, 16, 8, 8, 4, 2, 1),
         "column_correction": True, "slice_accumulation": "analog", "bias_rows": 1, "frac_bits": 7, "cell_sigma": 0.03,
-        "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
+        "input_mode": "pulse_width", "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
     }  # fmt: skip
     base = replace(tiny, adc_bits=6)  # wide enough for `step: unit`
     assert other.keys() == (DIGITAL | ANALOG).keys()

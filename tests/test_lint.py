@@ -9,13 +9,25 @@ import pytest
 from twinor.config import PRESETS, Config, load
 from twinor.params import RTL
 
-from tb.common.configs import CORRECTED, OFFSET, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET, SLICED, TWOS, ids
+from tb.common.configs import (
+    CORRECTED,
+    OFFSET,
+    PULSED,
+    PULSED_OFFSET,
+    RAGGED,
+    REDUNDANT,
+    SHARED,
+    SHARED_OFFSET,
+    SLICED,
+    TWOS,
+    ids,
+)
 
 pytestmark = pytest.mark.lint
 
 CONFIGS = [
     *(load(path) for path in sorted(PRESETS.glob("*.yaml"))),
-    *(OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED, SHARED, SHARED_OFFSET),
+    *(OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED, SHARED, SHARED_OFFSET, PULSED, PULSED_OFFSET),
 ]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]
@@ -28,7 +40,7 @@ def needs(tool: str) -> None:
         pytest.skip(f"{tool} is not installed: `make setup` installs the linters")
 
 
-SMALL = [load("tiny"), RAGGED]
+SMALL = [load("tiny"), RAGGED, PULSED]
 """Enough for the buses, whose widths alone depend on the configuration."""
 
 

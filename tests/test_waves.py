@@ -190,7 +190,7 @@ def test_gtkwave_shows_every_row_of_a_view(config: Config, tmp_path: Path) -> No
 SEAM_FAULTS: dict[str, tuple[str, str, str, str]] = {
     "word_lines": ("wl_dac.v", "assign wl_o = wl_q;", "assign wl_o = wl_q ^ (|wl_q << 5);", "wl[5]"),
     "codes": ("sar_adc.v", "= {1'b0, result_q} -", "= (a == 1) + {1'b0, result_q} -", "code[1]"),
-    "partial_sums": ("shift_add.v", "= start + added", "= start + (a == 1) + added", "sum[1]"),
+    "partial_sums": ("shift_add.v", "= start + added + (negate_i", "= start + added + (a == 1) + (negate_i", "sum[1]"),
     "outputs": ("requantize.v", "out_data_o  = out_data_q;", "out_data_o  = out_data_q + 1;", "out_data_o"),
 }
 """What breaks a seam, and the row of the view that shows the wrong value."""

@@ -18,6 +18,7 @@ from twinor.limits import (
     ANALOG,
     DIGITAL,
     ENCODINGS,
+    INPUT_MODES,
     MULT_BITS,
     SHIFT_MAX,
     allowed_text,
@@ -32,6 +33,7 @@ __all__ = [
     "ANALOG",
     "DIGITAL",
     "ENCODINGS",
+    "INPUT_MODES",
     "MULT_BITS",
     "PRESETS",
     "SHIFT_MAX",
@@ -78,6 +80,8 @@ class Config:
     """Bits of an activation, unsigned or in two's complement."""
     dac_bits: int
     """Bits of the word-line DAC: one input slice."""
+    input_mode: str
+    """`voltage`: a word line holds its code's level; `pulse_width`: it is high for as many cycles as its code says."""
     slice_accumulation: str
     """`digital`: each input slice is converted; `analog`: charge sharing weighs them, one conversion for all."""
     bias_rows: int
@@ -89,7 +93,7 @@ class Config:
     column_correction: bool
     """Codes are corrected by a gain and an offset of each physical column."""
     wl_cycles: int
-    """Clock cycles from a word-line change to a steady word line."""
+    """Clock cycles from a word-line change to a steady word line; the slots of a pulse."""
     settle_cycles: int
     """Clock cycles from a steady word line to a steady bit line."""
     in_lanes: int
@@ -140,6 +144,21 @@ class Config:
     def analog_slices(self) -> bool:
         """True if one conversion serves all input slices."""
         return self.slice_accumulation == "analog"
+
+    @property
+    def pulsed(self) -> bool:
+        """True if a word line carries a pulse, not a level."""
+        return self.input_mode == "pulse_width"
+
+    @property
+    def slots(self) -> int:
+        """Cycles of the longest pulse: the largest word-line code."""
+        return (1 << self.dac_bits) - 1
+
+    @property
+    def wl_bits(self) -> int:
+        """Bits of one word line at the analog seam: the code, or the one bit of a pulse."""
+        return 1 if self.pulsed else self.dac_bits
 
     @property
     def lines_per_cell(self) -> int:
@@ -286,10 +305,11 @@ class Config:
         del digital["BIAS_ROWS"]  # the placer's alone: descriptors say how many rows of a round are bias
         digital["COLUMN_CORRECTION"] = int(self.column_correction)
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
+        digital["INPUT_MODE"] = INPUT_MODES.index(self.input_mode)
         digital["SLICE_ACCUMULATION"] = ACCUMULATIONS.index(self.slice_accumulation)
         digital["SAR_WEIGHTS"] = Packed.of(self.weights, self.adc_bits)
         derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "trials", "code_bits", "acc_bits")
-        more = ("wl_sum_bits", "round_words", "step_shift_max", "residual_bits", "current_bits")
+        more = ("wl_bits", "wl_sum_bits", "round_words", "step_shift_max", "residual_bits", "current_bits")
         digital |= {key.upper(): getattr(self, key) for key in derived + more}
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
 

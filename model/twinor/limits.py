@@ -16,6 +16,7 @@ __all__ = [
     "ANALOG",
     "DIGITAL",
     "ENCODINGS",
+    "INPUT_MODES",
     "MULT_BITS",
     "SHIFT_MAX",
     "allowed_text",
@@ -28,6 +29,9 @@ ENCODINGS = ("differential", "offset", "twos_complement")
 
 ACCUMULATIONS = ("digital", "analog")
 """Where input slices come together, in the order of the Verilog parameter SLICE_ACCUMULATION."""
+
+INPUT_MODES = ("voltage", "pulse_width")
+"""What a word line does with its code, in the order of the Verilog parameter INPUT_MODE."""
 
 MULT_BITS, ADD_BITS, SHIFT_MAX = 16, 32, 31
 """Requantization operands of every macro: signed multiplier (of residual codes too), signed addend, largest shift."""
@@ -42,6 +46,7 @@ DIGITAL = {
     "cell_bits": (1, 8),
     "input_bits": (1, 8),
     "dac_bits": (1, 4),
+    "input_mode": INPUT_MODES,
     "slice_accumulation": ACCUMULATIONS,
     "bias_rows": (0, 64),
     "adc_bits": (2, 12),
@@ -114,6 +119,10 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
         (
             c.analog_slices and c.x_slices == 1,
             "slice_accumulation = analog needs input slices to accumulate: dac_bits is not below input_bits",
+        ),
+        (
+            c.pulsed and c.wl_cycles != c.slots,
+            f"pulse_width needs wl_cycles = {c.slots}, the slots of dac_bits = {c.dac_bits}, got {c.wl_cycles}",
         ),
         (
             c.bias_rows >= c.rows,

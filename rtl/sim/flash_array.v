@@ -3,6 +3,8 @@
 // Behavioural flash array: the bit-line currents that the driven word lines draw from the die's integers.
 //
 //   current[b] = sum over rows r of cell[r, wl[r]][b]     cell[r, x][b] = strength[r, b] * drive[r, x]
+//   INPUT_MODE 1 (pulse_width): a word line is one bit, and its rising current adds up slot by slot to the same sum:
+//   charge[b] += cell[r, s + 1][b] - cell[r, s][b] in slot s for each row that is high; a drive begins anew at 0
 //   pulse: erase lowers the threshold of every cell by (move * speed) >> 8, a coarse or fine pulse raises that of the
 //          selected cells so, and that of the other cells of its row by the disturb; strength = table[threshold]
 //
@@ -16,6 +18,8 @@
 module flash_array #(
   parameter integer ROWS            = 1,
   parameter integer DAC_BITS        = 1,
+  parameter integer INPUT_MODE      = 0,
+  parameter integer WL_BITS         = 1,  // 1, or DAC_BITS for levels
   parameter integer N_ADCS          = 1,
   parameter integer W_SLICES        = 1,
   parameter integer WEIGHT_ENCODING = 0,
@@ -23,7 +27,8 @@ module flash_array #(
   parameter integer CURRENT_BITS    = 8
 ) (
   input  wire                              clk_i,
-  input  wire [ROWS*DAC_BITS-1:0]          wl_i,
+  input  wire [ROWS*WL_BITS-1:0]           wl_i,
+  input  wire                              wl_start_i,     // pulse_width: slot 0
   output wire [BIT_LINES*CURRENT_BITS-1:0] current_o,
 
   // Pulses: applied at the first rising edge with pulse_i
@@ -41,10 +46,8 @@ module flash_array #(
   localparam integer THRESHOLD_MAX = (1 << 14) - 1;
 
   reg [BIT_LINES*CURRENT_BITS-1:0] cell_mem [0:ROWS*LEVELS-1];
-  reg [BIT_LINES*CURRENT_BITS-1:0] current;
-  reg [ROWS-1:0]                   driven;   // word lines that are on
+  wire [ROWS-1:0]                  driven;   // word lines that are on
   reg [8*1024-1:0]                 file;
-  integer                          r;
 
   // Cells that can be programmed: {speed, threshold} of cell r * BIT_LINES + b //
 
@@ -107,20 +110,57 @@ module flash_array #(
     end
   end
 
-  // Lanes are unsigned and wide enough not to carry into each other, so one wide sum adds every bit line.
-  always @(wl_i or change_q) begin
-    current = {(BIT_LINES * CURRENT_BITS){1'b0}};
-    driven  = {ROWS{1'bx}};
-    if (^wl_i === 1'bx) current = {(BIT_LINES * CURRENT_BITS){1'bx}};
-    else
-      for (r = 0; r < ROWS; r = r + 1) begin
-        driven[r] = wl_i[r*DAC_BITS +: DAC_BITS] != 0;
-        if (driven[r])
-          current = current + cell_mem[r * LEVELS + wl_i[r*DAC_BITS +: DAC_BITS]];
-      end
-  end
+  // Charge: whole words add up, so steps may be negative; a pulse that is not high from slot 0 on, or too long, is X. //
 
-  assign current_o = current;
+  generate
+    if (INPUT_MODE == 1) begin : g_charge
+      reg [BIT_LINES*CURRENT_BITS-1:0] charge, charge_q;
+      reg [ROWS-1:0]                   high_q;   // in the slot before
+      integer                          slot, s;
+
+      always @(posedge clk_i)
+        if (pulse_i !== 1'b1) begin
+          if (wl_start_i !== 1'b0) begin
+            charge = {(BIT_LINES * CURRENT_BITS){(wl_start_i === 1'b1) ? 1'b0 : 1'bx}};
+            slot   = 0;
+          end
+          for (s = 0; s < ROWS; s = s + 1)
+            if (wl_i[s] !== 1'b0) begin
+              charge = charge + cell_mem[s * LEVELS + ((slot < LEVELS - 1) ? slot + 1 : 0)];
+              if (slot != 0) charge = charge - cell_mem[s * LEVELS + slot];
+              if (wl_i[s] !== 1'b1 || slot >= LEVELS - 1 || (slot != 0 && high_q[s] !== 1'b1))
+                charge = {(BIT_LINES * CURRENT_BITS){1'bx}};
+            end
+          if (slot < LEVELS - 1) slot = slot + 1;
+          high_q   = wl_i;
+          charge_q <= charge;
+        end
+
+      assign driven    = wl_i;
+      assign current_o = charge_q;
+    end else begin : g_current
+      reg [BIT_LINES*CURRENT_BITS-1:0] current;
+      reg [ROWS-1:0]                   on;
+      integer                          r;
+      wire                             unused_start = wl_start_i;
+
+      // Lanes are unsigned and wide enough not to carry into each other, so one wide sum adds every bit line.
+      always @(wl_i or change_q) begin
+        current = {(BIT_LINES * CURRENT_BITS){1'b0}};
+        on      = {ROWS{1'bx}};
+        if (^wl_i === 1'bx) current = {(BIT_LINES * CURRENT_BITS){1'bx}};
+        else
+          for (r = 0; r < ROWS; r = r + 1) begin
+            on[r] = wl_i[r*WL_BITS +: WL_BITS] != 0;
+            if (on[r])
+              current = current + cell_mem[r * LEVELS + wl_i[r*WL_BITS +: WL_BITS]];
+          end
+      end
+
+      assign driven    = on;
+      assign current_o = current;
+    end
+  endgenerate
 
 endmodule
 

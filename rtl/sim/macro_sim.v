@@ -64,7 +64,8 @@ module macro_sim #(
   localparam integer Q_BITS    = CURRENT_BITS + 1;
   localparam integer HOLD_BITS = Q_BITS + ((SLICE_ACCUMULATION == 1) ? X_SLICES * DAC_BITS : 0);
 
-  wire [ROWS*DAC_BITS-1:0]          wl;
+  wire [ROWS*WL_BITS-1:0]           wl;
+  wire                              wl_start;
   wire [7:0]                        w_slice, x_slice;
   wire [1:0]                        line_sel, pulse_kind;
   wire                              share, hold, sample, step_three, step_fine, pulse;
@@ -122,6 +123,7 @@ module macro_sim #(
     .prog_status_coarse_o(prog_status_coarse_o), .prog_status_fine_o(prog_status_fine_o),
     .prog_status_last_o(prog_status_last_o), .prog_status_again_o(prog_status_again_o),
     .wl_o         (wl),
+    .wl_start_o   (wl_start),
     .w_slice_o    (w_slice),
     .x_slice_o    (x_slice),
     .share_o      (share),
@@ -143,6 +145,8 @@ module macro_sim #(
   flash_array #(
     .ROWS           (ROWS),
     .DAC_BITS       (DAC_BITS),
+    .INPUT_MODE     (INPUT_MODE),
+    .WL_BITS        (WL_BITS),
     .N_ADCS         (N_ADCS),
     .W_SLICES       (W_SLICES),
     .WEIGHT_ENCODING(WEIGHT_ENCODING),
@@ -151,6 +155,7 @@ module macro_sim #(
   ) u_flash_array (
     .clk_i        (clk_i),
     .wl_i         (wl),
+    .wl_start_i   (wl_start),
     .current_o    (current),
     .pulse_i      (pulse),
     .pulse_kind_i (pulse_kind),

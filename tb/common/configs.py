@@ -11,6 +11,8 @@ __all__ = [
     "NOR40",
     "NOR40_REDUNDANT",
     "OFFSET",
+    "PULSED",
+    "PULSED_OFFSET",
     "RAGGED",
     "RAGGED_OFFSET",
     "REDUNDANT",
@@ -79,6 +81,12 @@ SHARED_OFFSET = replace(
     TINY, name="tiny_shared_offset", slice_accumulation="analog", weight_encoding="offset", cols_per_adc=1
 )
 """The same with offset columns in two weight slices; three slices settle longer than one position converts."""
+
+PULSED = replace(RAGGED, name="tiny_pulsed", input_mode="pulse_width", wl_cycles=3)
+"""Word lines are high for as many of three cycles as their code says, on the ragged macro with two input slices."""
+
+PULSED_OFFSET = replace(TINY, name="tiny_pulsed_offset", input_mode="pulse_width", weight_encoding="offset")
+"""Pulses of one slot for one bit, with offset columns in two weight slices."""
 
 
 def ids(config: Config) -> str:

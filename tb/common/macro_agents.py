@@ -11,7 +11,8 @@ from twinor.golden import clip_count
 
 from tb.common import bench
 from tb.common.stream import never
-from tb.common.values import lanes, to_int, unpack
+from tb.common.values import lanes, to_int
+from tb.common.word_lines import WordLines
 
 if TYPE_CHECKING:
     from twinor.config import Config
@@ -60,7 +61,7 @@ class SeamMonitor(bench.Agent):
         """Attach to the macro's inside."""
         self.dut, self.inside, self.cfg, self.checks = dut, dut.u_cim_macro, cfg, checks
         self.lanes: list[int] = []  # columns in use of the phases to come
-        self.cycle = 0
+        self.cycle, self.word_lines = 0, WordLines(cfg)
         self.clips, self.cleared = (0, 0), 0  # counters, and what clears have forgotten
         self.holds: list[int] = []
         self.codes: list[int] = []
@@ -74,9 +75,9 @@ class SeamMonitor(bench.Agent):
         self.cycle += 1
         cfg, inside = self.cfg, self.inside
         self._counters()
+        driven = self.word_lines.sample(to_int(self.dut.wl), to_int(self.dut.wl_start))
         if (to_int(inside.hold_o) or to_int(inside.share_o)) and not to_int(self.dut.prog_busy_o):
-            lines = unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)
-            self.checks["word lines"].got(lines, time=bench.now())
+            self.checks["word lines"].got(driven, time=bench.now())
             self.holds.append(self.cycle)
         if to_int(inside.code_valid) and to_int(inside.code_ready):
             assert self.lanes, f"codes at {bench.now()} that no pass owes"

@@ -8,6 +8,8 @@ module formal_streams_wl_dac #(
   parameter integer ROWS            = 1,
   parameter integer INPUT_BITS      = 1,
   parameter integer DAC_BITS        = 1,
+  parameter integer INPUT_MODE      = 0,
+  parameter integer WL_BITS         = 1,
   parameter integer X_SLICES        = 1,
   parameter integer IN_LANES        = 1,
   parameter integer WEIGHT_ENCODING = 0,
@@ -34,6 +36,8 @@ module formal_streams_wl_dac #(
     .ROWS           (ROWS),
     .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
+    .INPUT_MODE     (INPUT_MODE),
+    .WL_BITS        (WL_BITS),
     .X_SLICES       (X_SLICES),
     .IN_LANES       (IN_LANES),
     .WEIGHT_ENCODING(WEIGHT_ENCODING),
@@ -60,6 +64,7 @@ module formal_streams_wl_dac #(
     .row_first_i (16'd0),
     .row_num_i   (16'd1),
     .wl_o        (),
+    .wl_start_o  (),
     .wl_sum_o    ()
   );
 

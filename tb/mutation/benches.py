@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tb.common.configs import RAGGED, RAGGED_OFFSET, SHARED, SLICED, TINY, TWOS
+from tb.common.configs import PULSED, RAGGED, RAGGED_OFFSET, SHARED, SLICED, TINY, TWOS
 from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
@@ -29,8 +29,8 @@ BLOCKS = (
 )
 """The synthesizable blocks, then the behavioural half without what only wires it up."""
 
-CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY)
-"""All three encodings, sizes that divide nothing, several weight slices, shared input slices; the sharpest first."""
+CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY, PULSED)
+"""All three encodings, sizes that divide nothing, weight slices, shared input slices, pulses; the sharpest first."""
 
 CPU_SECONDS = 90
 """A simulator that computes longer is in a loop without time, which no cycle limit ends."""
@@ -61,7 +61,7 @@ def steps_of(block: str) -> list[Step]:
 
     Example:
         >>> [(step.bench, step.config.name) for step in steps_of("sar_adc")][5:7]
-        [('sar_adc', 'tiny'), ('cim_macro', 'tiny_ragged')]
+        [('sar_adc', 'tiny'), ('sar_adc', 'tiny_pulsed')]
     """
     if block == "cim_axi":  # no other bench has it inside
         benches = [Step(block, RAGGED, module=f"tb.tb_cim_axi_{name}") for name in ("regs", "prog")]

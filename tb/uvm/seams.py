@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyuvm import uvm_analysis_port, uvm_monitor
 
 from tb.common.values import signed, to_int, unpack
+from tb.common.word_lines import WordLines
 from tb.uvm.items import Conversion, Held
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class SeamMonitor(uvm_monitor):
         self.held = uvm_analysis_port("held", self)
         self.converted = uvm_analysis_port("converted", self)
         self.dut, self.inside = self.clocking.dut, self.clocking.dut.u_cim_macro
+        self.word_lines = WordLines(self.config)
         self.reset()
 
     def reset(self) -> None:
@@ -37,18 +39,19 @@ class SeamMonitor(uvm_monitor):
 
     def sample(self) -> None:
         """See one cycle."""
-        cfg, cycle = self.config, self.clocking.cycle
+        cycle = self.clocking.cycle
+        driven = self.word_lines.sample(to_int(self.dut.wl), to_int(self.dut.wl_start))
         settled = to_int(self.dut.hold) or to_int(self.dut.share)
         if settled or to_int(self.dut.sample):
             self.clocking.moved = cycle
         if settled:
-            self.held.write(Held(cycle, unpack(to_int(self.dut.wl), cfg.dac_bits, cfg.rows)))
+            self.held.write(Held(cycle, driven))
         if to_int(self.inside.code_valid) and to_int(self.inside.code_ready):
             self.converted.write(self._conversion(cycle))
         if to_int(self.dut.sample):
             self.trials = []
         if to_int(self.inside.u_sar_adc.seq_q):
-            self.trials.append(unpack(to_int(self.dut.trial), cfg.trials, cfg.n_adcs))
+            self.trials.append(unpack(to_int(self.dut.trial), self.config.trials, self.config.n_adcs))
 
     def _conversion(self, cycle: int) -> Conversion:
         cfg, lanes = self.config, to_int(self.inside.lanes)
