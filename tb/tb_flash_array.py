@@ -47,6 +47,7 @@ class Array:
             dut.wl_i.value = pack(codes, cfg.dac_bits)
             await bench.settle()
             return
+        await bench.settle()  # the clock is low before its first rising edge
         for slot in range(cfg.slots + 1):
             dut.wl_start_i.value = int(slot == 0)
             dut.wl_i.value = pack([int(slot < code) for code in codes], 1)
