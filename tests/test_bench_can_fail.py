@@ -166,7 +166,7 @@ def _bench(block: str, config: Config, folder: Path, rtl: Path) -> None:
 
 @pytest.mark.parametrize(
     ("block", "config"),
-    sorted({(m.block, m.config) for m in MUTANTS}, key=lambda pair: (pair[0], pair[1].weight_encoding)),
+    sorted({(m.block, m.config) for m in MUTANTS}, key=repr),
     ids=lambda value: value if isinstance(value, str) else f"{value.weight_encoding}-{value.input_mode}",
 )
 def test_the_bench_passes_the_unchanged_block(block: str, config: Config, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from builders import (
     Stimulus,
     chain_of,
     configs,
-    every_width,
     lossless,
     one_round,
     programmed,
@@ -27,7 +26,7 @@ from builders import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twinor.config import ENCODINGS, Config, replace
+from twinor.config import Config, replace
 from twinor.die import Die, ideal_die, sample_die
 from twinor.golden import cim_macro
 from twinor.rounds import Chain, End, Round, Start, converts
@@ -187,21 +186,6 @@ def test_any_lossless_macro_equals_the_dot_product(config: Config, seed: int) ->
 @pytest.mark.parametrize("config", [TINY, SLICED, TWOS, RAGGED], ids=ids)
 def test_every_encoding_is_exact_when_its_adc_is_lossless(config: Config, rng: np.random.Generator) -> None:
     assert_exact(lossless(config), rng, vectors=20)
-
-
-@pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("bits", range(1, 9))
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_weights_and_activations_of_any_width_are_exact(
-    encoding: str, bits: int, signed: bool, rng: np.random.Generator
-) -> None:
-    """Both ends of either range are there: -8 times -8 for four signed bits."""
-    config, low = every_width(encoding, bits), -(1 << bits - 1) if signed else 0
-    weights = random_weights(config, rng, config.rows, config.cols)
-    x = rng.integers(low, low + (1 << bits), (12, config.rows))
-    x[0], x[1] = low, low + (1 << bits) - 1
-    chain = chain_of(config, one_round(config, signed=signed))
-    assert np.array_equal(cim_macro.run_chain(config, programmed(config, weights), chain, [x])[0].outputs, x @ weights)
 
 
 @pytest.mark.parametrize("config", [NOR40, TINY, SLICED], ids=ids)

@@ -97,22 +97,24 @@ def test_the_cells_are_those_of_the_blocks_and_yosys_counts_the_same_transistors
 def test_the_flip_flops_of_a_block_are_the_bits_of_its_registers(netlist: Netlist) -> None:
     """Counts of rows and partial sums have 16 bits, and the DAC's is even, because 2 rows come at a time."""
     made = {name: cost(cells).flip_flops for name, cells in netlist.blocks.items()}
-    latches, lines, count, loaded = 2 * SMALLEST.rows * SMALLEST.x_slices, SMALLEST.rows, 15, 1
+    latches, lines, count, loaded = 2 * SMALLEST.rows * (SMALLEST.x_slices + 1), SMALLEST.rows, 15, 1  # signs too
     assert made["wl_dac"] == latches + lines + count + loaded
-    assert made["sar_adc"] == 2 * SMALLEST.adc_bits * (1 + SMALLEST.n_adcs)  # also weights and results
+    trials, bits = SMALLEST.trials, SMALLEST.adc_bits
+    assert made["sar_adc"] == trials * bits + trials + SMALLEST.n_adcs * (trials + bits)  # weights, sequence, results
     assert made["shift_add"] == SMALLEST.n_adcs * (SMALLEST.acc_bits + SMALLEST.psum_bits) + 16
     assert made["clip_count"] == 64 and made["column_correct"] == 0
     assert made["cim_macro"] == 0
 
 
 def test_the_flat_netlist_is_one_module_that_lacks_only_what_nothing_outside_a_block_uses(netlist: Netlist) -> None:
-    """Pairs need no sum of the word lines, so nothing uses the two registers that hand it on; nor the phase, of one."""
+    """Pairs need no sum of the word lines, one position no number, and a lone round no columns of the one before it."""
     text, flat = netlist.verilog.read_text(encoding="utf-8"), cost(netlist.cells)
     blocks = [cost(cells) for cells in netlist.blocks.values()]
     assert re.findall(r"^module (\S+)\(", text, flags=re.MULTILINE) == ["cim_macro"] and "parameter" not in text
     assert text.count("always @(posedge clk_i") == flat.flip_flops
-    assert sum(block.flip_flops for block in blocks) == flat.flip_flops + 2 * SMALLEST.wl_sum_bits + 16
-    assert flat.cells <= sum(block.cells for block in blocks) < 1.01 * flat.cells
+    lost = sum(block.flip_flops for block in blocks) - flat.flip_flops
+    assert 2 * SMALLEST.wl_sum_bits + 16 <= lost <= 2 * SMALLEST.wl_sum_bits + 16 + 16
+    assert flat.cells <= sum(block.cells for block in blocks) < 1.02 * flat.cells
 
 
 def test_the_buses_are_counted_without_the_macro_inside(tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_make_gatesim_runs_the_bench_on_the_netlist(
         r"cim_macro as a netlist, smallest \(([\d,]+) cells\): ([\d,]+) comparisons at 4 seams, 0 mis.*", said[-1]
     )
     assert last and last[1] == f"{sum(netlist.cells.values()):,}" and int(last[2].replace(",", "")) > 500
-    assert "smallest: 8 tests passed; compared word lines" in said[-2]
+    assert "smallest: 9 tests passed; compared word lines" in said[-2]
     built = (tmp_path / "build" / "gatesim" / "smallest" / "rtl" / "cim_macro.v").read_text(encoding="utf-8")
     assert built == netlist.verilog.read_text(encoding="utf-8")
 

@@ -176,7 +176,6 @@ module formal_streams_cim_macro #(
   (* hierconn *) wire [15:0] \dut.u_shift_add.have_q ;
   (* hierconn *) wire [15:0] \dut.u_requantize.left_q ;
   (* hierconn *) wire        \dut.prog_own ;
-  (* hierconn *) wire        \dut.prog_busy_o ;
   wire word_ready = \dut.word_ready ;
   wire own        = \dut.prog_own ;
   wire armed      = \dut.u_macro_ctrl.armed_q ;
@@ -250,8 +249,6 @@ module formal_streams_cim_macro #(
   // descriptor is bad.
   wire p_in_ready = in_ready_o == (armed && !loaded && !own && streamed && !bad
                                    && !(round_valid_i && round_ready_o && exists));
-  // While cells are programmed no chain is under way, so the analog seam has one owner.
-  wire p_apart = !\dut.prog_busy_o || word_ready;
   // A partial sum moves while one is due and not in.
   wire p_psum_ready = psum_ready_o == (\dut.psum_want && \dut.u_shift_add.have_q < \dut.psum_lanes );
   // A residual code moves while one is due and not in.
@@ -269,7 +266,6 @@ module formal_streams_cim_macro #(
     assert (p_in_ready);
     assert (p_psum_ready);
     assert (p_res_ready);
-    assert (p_apart);
   end
 
 endmodule

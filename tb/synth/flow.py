@@ -144,7 +144,9 @@ def _yosys(config: Config, folder: Path, *, top: str = TOP) -> None:
 
 def _cells(path: Path) -> dict[str, dict[str, int]]:
     """How many cells of each type a module has, modules inside it included."""
-    found = json.loads(path.read_text(encoding="utf-8"))["modules"]
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"^ +[^\s\"]+ +\d+\n", "", text, flags=re.MULTILINE)  # Yosys 0.23 draws a deep hierarchy between them
+    found = json.loads(text)["modules"]
     return {_block(name): module["num_cells_by_type"] for name, module in found.items()}
 
 
