@@ -188,10 +188,10 @@ async def decisions_match_golden_at_every_sixteenth(dut: Any) -> None:
     await front.start()
     cfg = front.cfg
     for step in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48):
-        q = front.columns(step)
+        q = front.columns(step)[0]
         beside = rng.random(cfg.cols) < 0.5  # thresholds are a sixteenth as far apart here
         q = np.where(beside, (q >> 4) + rng.integers(-1, 2, cfg.cols), q)
-        await front.hold(q)
+        await front.hold([q])
         for mux in rng.permutation(cfg.cols_per_adc).tolist():
             await front.sample(mux, step, fine=True)
             await front.convert(q.reshape(-1, cfg.n_adcs)[mux], step, fine=True)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tb.common.sources import expected_parameters
 from tb.mutation.cut import Cut, NotProven, cut, yosys
 from tb.mutation.interfaces import INTERFACES, Interface
 
@@ -164,7 +165,8 @@ def _miter(
     inputs = {name: width for name, (direction, width) in gold.ports.items() if direction == "input"}
     equal = {claim.name for claim in claims if claim.weaker or claim.name not in interface.counts}
     shared = {n for n, r in gold.registers.items() if n in equal and gate.registers.get(n) == r}
-    lines = [f"localparam {name} = {value};" for name, value in config.parameters().items()]
+    known = config.parameters() | expected_parameters(config, ["Q_BITS", "HOLD_BITS"])
+    lines = [f"localparam {name} = {value};" for name, value in known.items()]
     heads = ["input base", *(f"input [{width - 1}:0] {name}" for name, width in inputs.items())]
     for side, part in (("gold", gold), ("gate", gate)):
         links = [f".{name}({name})" for name in inputs]
