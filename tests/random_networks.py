@@ -72,7 +72,7 @@ def _hidden(config: Config, rng: Rng, channels: int, rows: int) -> Requant:
     """Outputs over the whole range of the next layer's inputs, signed or not, some of them clipped at either end."""
     top = (1 << config.input_bits) - 1
     low = -(1 << config.input_bits - 1) if rng.random() < 0.3 else 0
-    mult = rng.uniform(0.5, 2, channels) * (1 << SHIFT) / (np.sqrt(rows) * config.weight_max)
+    mult = rng.uniform(0.5, 2, channels) * (1 << SHIFT) / (np.sqrt(rows) * max(config.weight_max, -config.weight_min))
     mult = np.maximum(mult.astype(np.int16), 1) * rng.choice([1, 1, -1], channels).astype(np.int16)
     add = rng.uniform(-0.3, 0.7, channels) * (top << SHIFT) + (low << SHIFT)
     return Requant(mult=mult, add=add.astype(np.int32), shift=SHIFT, lo=low, hi=top + low)

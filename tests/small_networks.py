@@ -97,10 +97,11 @@ def tiled_network(config: Config, rng: Rng) -> IntegerNetwork:
 
 
 def random_steps(config: Config, network: IntegerNetwork, rng: Rng) -> dict[str, Steps]:
-    """Any steps that the hardware can set."""
+    """Any steps that the hardware can set; one conversion for all input slices has one."""
     names = [layer.name for layer in network.layers if isinstance(layer, Conv2d | Linear)]
-    shape = (config.x_slices, config.w_slices)
-    return {name: tuple(map(tuple, rng.choice(config.steps, shape).tolist())) for name in names}
+    rows, repeats = (1, config.x_slices) if config.analog_slices else (config.x_slices, 1)
+    chosen = {name: rng.choice(config.steps, (rows, config.w_slices)).tolist() * repeats for name in names}
+    return {name: tuple(map(tuple, steps)) for name, steps in chosen.items()}
 
 
 def small_images(config: Config, network: IntegerNetwork, rng: Rng, *, count: int) -> np.ndarray:

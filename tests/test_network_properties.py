@@ -17,7 +17,7 @@ def four_bits(config: Config, rng: Rng, encoding: str) -> Config:
     cells = 1 if encoding == "twos_complement" else int(rng.integers(1, 4))
     slices = {"weight_encoding": encoding, "cell_bits": cells, "dac_bits": int(rng.integers(1, 4))}
     bias = int(rng.integers(min(config.rows, 3)))
-    macro = replace(config, slice_accumulation="digital")
+    macro = replace(config, slice_accumulation="digital", input_mode="voltage")
     return lossless(replace(macro, weight_bits=4, input_bits=3, bias_rows=bias, **slices))
 
 
