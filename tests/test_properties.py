@@ -161,7 +161,7 @@ def test_every_encoding_and_slicing_gives_the_same_exact_integers(config: Config
     for encoding in ENCODINGS:
         cells = 1 if encoding == "twos_complement" else int(rng.integers(1, 4))
         keys = {"weight_encoding": encoding, "cell_bits": cells, "dac_bits": int(rng.integers(1, 5))}
-        keys |= {"slice_accumulation": "digital"}
+        keys |= {"slice_accumulation": "digital", "input_mode": "voltage"}
         macro = lossless(replace(config, weight_bits=4, input_bits=4, **keys))
         seen.append(exact(macro, weights, x).tolist())
     assert seen[0] == seen[1] == seen[2]
@@ -227,7 +227,7 @@ def test_residual_codes_enter_as_their_products_do_as_partial_sums(config: Confi
 def test_where_nothing_is_lost_slices_may_come_together_before_or_after_the_adc(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shared = {"slice_accumulation": "analog", "step": "calibrated", "adc_bits": 12, "frac_bits": 8, "psum_bits": 24}
-    config = replace(config, **({"input_bits": 2, "dac_bits": 1, "max_rounds": 2} | shared))
+    config = replace(config, **({"input_bits": 2, "dac_bits": 1, "max_rounds": 2, "input_mode": "voltage"} | shared))
     assume(config.held_max <= config.code_max)
     x = activations(config, rng) - 2 * int(rng.integers(2))
     rnd, weights = one_round(config, signed=bool((x < 0).any())), random_weights(config, rng, config.rows, config.cols)
