@@ -39,7 +39,7 @@ def test_an_ideal_die_is_not_changed(config: Config, seed: int) -> None:
     chain = random_chain(config, rng)
     flow = stimulus(config, chain, rng, vectors=2)
     plain = replace(config, column_correction=False)
-    with_it, without = (cim_macro.run_chain(c, die, chain, flow.inputs, flow.psums) for c in (config, plain))
+    with_it, without = (cim_macro.run_chain(c, die, chain, *flow.streams) for c in (config, plain))
     assert all(np.array_equal(a.codes, b.codes) and a.clips == b.clips for a, b in zip(with_it, without, strict=True))
 
 
@@ -62,8 +62,8 @@ def test_fast_equals_golden(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
     die, chain = wild_die(config, rng), random_chain(config, rng)
     flow = stimulus(config, chain, rng, vectors=3)
-    golden = cim_macro.outputs(cim_macro.run_chain(config, die, chain, flow.inputs, flow.psums))
-    assert np.array_equal(golden, Engine(config, die).run_chain(chain, flow.inputs, flow.psums))
+    golden = cim_macro.outputs(cim_macro.run_chain(config, die, chain, *flow.streams))
+    assert np.array_equal(golden, Engine(config, die).run_chain(chain, *flow.streams))
 
 
 @pytest.mark.fast

@@ -194,7 +194,7 @@ def test_the_command_prints_a_row_a_run_and_ends_with_its_figure(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:3] for line in lines[1:3]] == [["bitline", name, "passed"] for name in ("tiny", "tiny_twos")]
     assert re.fullmatch(
-        r"icarus: 2 of 2 benches passed, 6 cocotb tests passed, 0 skipped, 0 failed in \d+ s", lines[-1]
+        r"icarus: 2 of 2 benches passed, 8 cocotb tests passed, 0 skipped, 0 failed in \d+ s", lines[-1]
     )
 
 
