@@ -6,11 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import chain_of, configs, one_round, programmed, random_chain, random_weights, seeds, stimulus, wild_die
+from builders import (
+    chain_of,
+    configs,
+    job_of,
+    one_round,
+    programmed,
+    random_chain,
+    random_weights,
+    seeds,
+    stimulus,
+    wild_die,
+)
 from hypothesis import given, settings
 from twinor.config import Config, replace
 from twinor.cosim import icarus
-from twinor.cosim.chain import Job, check
+from twinor.cosim.chain import check
 from twinor.die import Die, ideal_die, load_die, save_die
 from twinor.errors import CorruptFile
 from twinor.fast import Engine
@@ -108,9 +119,7 @@ def test_cosimulation_loads_the_die_and_agrees(seed: int) -> None:
     chain = random_chain(CORRECTED, rng, macros=2)
     flow = stimulus(CORRECTED, chain, rng, vectors=3)
     die = wild_die(CORRECTED, rng, macros=2)
-    checked = check(
-        Job(config=CORRECTED, die=die, chain=chain, inputs=flow.inputs, psums=flow.psums), icarus.build(CORRECTED)
-    )
+    checked = check(job_of(CORRECTED, die, chain, flow), icarus.build(CORRECTED))
     assert len(checked.rtl) == len(chain.rounds)
 
 
