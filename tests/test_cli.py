@@ -261,7 +261,7 @@ def test_cosim_of_the_lossless_preset_is_compared_with_pytorch(twinor: CommandLi
 
 
 def test_a_divergence_stops_the_run_and_its_reproducer_replays_with_waves(twinor: CommandLine, tmp_path: Path) -> None:
-    mutated(tmp_path, "shift_add.v", "start + (negate_i", "start - (negate_i")  # --rtl is relative here
+    mutated(tmp_path, "shift_add.v", "start + added + (negate_i", "start + added - (negate_i")  # --rtl is relative here
     said = twinor("cosim", "--images", "1", "--rtl", "rtl")
     sentence, command = said.sentence().split("\n")
     assert re.fullmatch(

@@ -122,7 +122,7 @@ def test_a_simulator_that_claims_to_be_done_is_not_believed(inside: CommandLine)
 def test_a_damaged_model_of_the_simulator_is_told(twinor: CommandLine) -> None:
     build = twinor.folder / "build"
     command = {"TWINOR_BUILD": str(build)}
-    mutated(twinor.folder, "shift_add.v", "start + (negate_i", "start + 1 + (negate_i")
+    mutated(twinor.folder, "shift_add.v", "start + added + (negate_i", "start + added + 1 + (negate_i")
     assert "divergence" in twinor(*COSIM, "--rtl", "rtl", **command).sentence()
     (model,) = (build / "icarus").iterdir()
     model.write_bytes(model.read_bytes()[:2000])
