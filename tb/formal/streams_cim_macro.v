@@ -176,12 +176,21 @@ module formal_streams_cim_macro #(
   (* hierconn *) wire [15:0] \dut.u_shift_add.have_q ;
   (* hierconn *) wire [15:0] \dut.u_requantize.left_q ;
   (* hierconn *) wire        \dut.prog_own ;
+  (* hierconn *) wire        \dut.prog_busy_o ;
+  (* hierconn *) wire [2:0]  \dut.u_prog_ctrl.state_q ;
+  (* hierconn *) wire        \dut.u_macro_ctrl.convert_busy_q ;
+  (* hierconn *) wire        \dut.u_macro_ctrl.sample_q ;
+  (* hierconn *) wire [TRIALS-1:0] \dut.u_sar_adc.seq_q ;
   wire word_ready = \dut.word_ready ;
   wire own        = \dut.prog_own ;
   wire armed      = \dut.u_macro_ctrl.armed_q ;
   wire loaded     = \dut.u_wl_dac.loaded_q ;
   wire bad        = \dut.u_macro_ctrl.bad ;
   wire streamed   = \dut.u_wl_dac.streamed ;
+  wire trials     = \dut.u_sar_adc.seq_q != 0;
+  wire verifies   = \dut.u_prog_ctrl.state_q == 3'd3;  // Convert
+  wire converts   = \dut.u_macro_ctrl.convert_busy_q ;
+  wire samples    = \dut.u_macro_ctrl.sample_q ;
 
   // A word that exists, of a round or of the column table; any other is dropped and disturbs nothing.
   wire exists = round_addr_i[15] || (round_addr_i[4:0] < ROUND_WORDS && round_addr_i[14:5] < MAX_ROUNDS);
@@ -249,6 +258,13 @@ module formal_streams_cim_macro #(
   // descriptor is bad.
   wire p_in_ready = in_ready_o == (armed && !loaded && !own && streamed && !bad
                                    && !(round_valid_i && round_ready_o && exists));
+  // While cells are programmed no chain is under way, so the analog seam has one owner.
+  wire p_apart = !\dut.prog_busy_o || word_ready;
+  // The search runs for that owner alone, one trial at a time: a verify read, or a position that was sampled.
+  wire p_search = (\dut.prog_busy_o ? trials == verifies : !trials || (converts && !samples))
+                  && (\dut.u_sar_adc.seq_q & (\dut.u_sar_adc.seq_q - 1'b1)) == 0;
+  // A position waits to be sampled only while columns are held.
+  wire p_held = !samples || converts;
   // A partial sum moves while one is due and not in.
   wire p_psum_ready = psum_ready_o == (\dut.psum_want && \dut.u_shift_add.have_q < \dut.psum_lanes );
   // A residual code moves while one is due and not in.
@@ -266,6 +282,9 @@ module formal_streams_cim_macro #(
     assert (p_in_ready);
     assert (p_psum_ready);
     assert (p_res_ready);
+    assert (p_apart);
+    assert (p_search);
+    assert (p_held);
   end
 
 endmodule
