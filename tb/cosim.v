@@ -212,7 +212,7 @@ module cosim #(
       while (!(prog_done || prog_error)) @(negedge clk);
       target_valid = 1'b0;
       $fdisplay(prog_log, "end %h %h %h %h %h", prog_cycles, prog_erases, prog_coarses, prog_fines, prog_unerased);
-      $writememh(states_file, u_macro.u_flash_array.state_mem);
+      $writememh(states_file, u_macro.u_analog_sim.u_flash_array.state_mem);
     end
   endtask
 

@@ -50,7 +50,7 @@ def operation(shell: Shell, **changes: Any) -> Operation:
 async def begin(shell: Shell, op: Operation) -> Programmed:
     """Put the cells there, offer targets, start; returns what golden does."""
     golden = op.golden(shell.cfg, shell.die)
-    place_cells(shell.dut.u_flash_array, shell.cfg, shell.die, op.cells)
+    place_cells(shell.dut.u_analog_sim.u_flash_array, shell.cfg, shell.die, op.cells)
     for beat in op.targets(shell.cfg) * len(golden.passes):
         shell.queue(shell.target, beat["data_i"], shell.cfg.n_adcs * shell.cfg.cell_bits)
     await shell.drive(shell.driver.program, op.settings, op.rows, erase=op.erase, write=op.write)
@@ -82,7 +82,7 @@ async def finish(shell: Shell, op: Operation, golden: Programmed) -> int:
     assert told["program_done"] and told["erase_done"] == op.erase and not told["chain_done"]
     counts = await shell.drive(shell.driver.program_counts)
     assert counts == {name: getattr(golden, name) for name in COUNTERS}
-    thresholds = np.array([to_int(word) & 0xFFFF for word in shell.dut.u_flash_array.state_mem])
+    thresholds = np.array([to_int(word) & 0xFFFF for word in shell.dut.u_analog_sim.u_flash_array.state_mem])
     assert np.array_equal(thresholds, golden.cells.threshold.ravel()), "thresholds differ from golden's"
     await shell.drive(shell.driver.clear, "program_done", "erase_done", "program_error")
     assert not to_int(shell.dut.irq_o)

@@ -50,7 +50,7 @@ class Programmer(Macro):
         """Put the cells there, offer targets, start; returns what golden does."""
         dut, cfg = self.dut, self.cfg
         golden = op.golden(cfg, self.die)
-        place_cells(dut.u_flash_array, cfg, self.die, op.cells)
+        place_cells(dut.u_analog_sim.u_flash_array, cfg, self.die, op.cells)
         for name, value in (setting_ports(cfg, op.settings) | op.start()).items():
             getattr(dut, f"prog_{name}").value = value
         self.targets.send(op.targets(cfg) * len(golden.passes))
@@ -72,7 +72,7 @@ class Programmer(Macro):
         assert done == golden.cycles, f"done after {done} cycles, expected {golden.cycles}"
         for name in COUNTERS:
             assert self.read(f"prog_{name}_o") == getattr(golden, name), name
-        got = np.array([to_int(word) & 0xFFFF for word in self.dut.u_flash_array.state_mem])
+        got = np.array([to_int(word) & 0xFFFF for word in self.dut.u_analog_sim.u_flash_array.state_mem])
         assert np.array_equal(got, golden.cells.threshold.ravel()), "thresholds differ from golden's"
         self.status.finish()
         self.die = replace(self.die, strength=golden.cells.strength[None])

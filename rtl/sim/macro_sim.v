@@ -61,9 +61,6 @@ module macro_sim #(
   output wire                           prog_status_last_o, prog_status_again_o
 );
 
-  localparam integer Q_BITS    = CURRENT_BITS + 1;
-  localparam integer HOLD_BITS = Q_BITS + ((SLICE_ACCUMULATION == 1) ? X_SLICES * DAC_BITS : 0);
-
   wire [ROWS*WL_BITS-1:0]           wl;
   wire                              wl_start;
   wire [7:0]                        w_slice, x_slice;
@@ -75,8 +72,6 @@ module macro_sim #(
   wire [6:0]                        step_shift;
   wire [N_ADCS*TRIALS-1:0]          trial;
   wire [N_ADCS-1:0]                 cmp;
-  wire [BIT_LINES*CURRENT_BITS-1:0] current;
-  wire [COLS*Q_BITS-1:0]            q;
 
   cim_macro #(
 `include "macro_params_inst.vh"
@@ -142,63 +137,40 @@ module macro_sim #(
     .pulse_mask_o (pulse_mask)
   );
 
-  flash_array #(
-    .ROWS           (ROWS),
-    .DAC_BITS       (DAC_BITS),
-    .INPUT_MODE     (INPUT_MODE),
-    .WL_BITS        (WL_BITS),
-    .N_ADCS         (N_ADCS),
-    .W_SLICES       (W_SLICES),
-    .WEIGHT_ENCODING(WEIGHT_ENCODING),
-    .BIT_LINES      (BIT_LINES),
-    .CURRENT_BITS   (CURRENT_BITS)
-  ) u_flash_array (
+  analog_sim #(
+    .ROWS              (ROWS),
+    .COLS              (COLS),
+    .WEIGHT_ENCODING   (WEIGHT_ENCODING),
+    .DAC_BITS          (DAC_BITS),
+    .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
+    .INPUT_MODE        (INPUT_MODE),
+    .X_SLICES          (X_SLICES),
+    .W_SLICES          (W_SLICES),
+    .BIT_LINES         (BIT_LINES),
+    .N_ADCS            (N_ADCS),
+    .TRIALS            (TRIALS),
+    .WL_BITS           (WL_BITS),
+    .CURRENT_BITS      (CURRENT_BITS)
+  ) u_analog_sim (
     .clk_i        (clk_i),
     .wl_i         (wl),
     .wl_start_i   (wl_start),
-    .current_o    (current),
+    .w_slice_i    (w_slice),
+    .x_slice_i    (x_slice),
+    .share_i      (share),
+    .line_sel_i   (line_sel),
+    .hold_i       (hold),
+    .mux_i        (mux),
+    .sample_i     (sample),
+    .step_shift_i (step_shift),
+    .step_three_i (step_three),
+    .step_fine_i  (step_fine),
+    .trial_i      (trial),
+    .cmp_o        (cmp),
     .pulse_i      (pulse),
     .pulse_kind_i (pulse_kind),
     .pulse_level_i(pulse_level),
-    .pulse_mask_i (pulse_mask),
-    .w_slice_i    (w_slice),
-    .line_sel_i   (line_sel),
-    .mux_i        (mux)
-  );
-
-  bitline #(
-    .COLS           (COLS),
-    .W_SLICES       (W_SLICES),
-    .WEIGHT_ENCODING(WEIGHT_ENCODING),
-    .BIT_LINES      (BIT_LINES),
-    .CURRENT_BITS   (CURRENT_BITS)
-  ) u_bitline (
-    .current_i (current),
-    .w_slice_i (w_slice),
-    .line_sel_i(line_sel),
-    .q_o       (q)
-  );
-
-  adc_frontend #(
-    .COLS     (COLS),
-    .N_ADCS   (N_ADCS),
-    .TRIALS   (TRIALS),
-    .Q_BITS   (Q_BITS),
-    .DAC_BITS (DAC_BITS),
-    .HOLD_BITS(HOLD_BITS)
-  ) u_adc_frontend (
-    .clk_i       (clk_i),
-    .q_i         (q),
-    .x_slice_i   (x_slice),
-    .share_i     (share),
-    .hold_i      (hold),
-    .mux_i       (mux),
-    .sample_i    (sample),
-    .step_shift_i(step_shift),
-    .step_three_i(step_three),
-    .step_fine_i (step_fine),
-    .trial_i     (trial),
-    .cmp_o       (cmp)
+    .pulse_mask_i (pulse_mask)
   );
 
 endmodule

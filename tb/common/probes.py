@@ -132,9 +132,10 @@ class Memories:
 
     def __init__(self, dut: Any, cfg: Config, die: Die) -> None:
         """Pair every word of the array and of the comparators with what the die has there."""
-        inside, front = dut.u_cim_macro, dut.u_adc_frontend
+        inside, analog = dut.u_cim_macro, dut.u_analog_sim
+        front = analog.u_adc_frontend
         self.cfg = cfg
-        self.cells = _loaded(dut.u_flash_array.cell_mem, files.cells_hex(cfg, die, 0))
+        self.cells = _loaded(analog.u_flash_array.cell_mem, files.cells_hex(cfg, die, 0))
         self.thresholds = _loaded(front.threshold_mem, files.thresholds_hex(die, 0))
         table = (inside.u_requantize.mult_mem, inside.u_requantize.add_mem, inside.u_residual.mult_mem)
         self.unreset = [word for memory in (inside.u_shift_add.acc_q, *table) for word in memory]

@@ -13,7 +13,7 @@ from tb.common.configs import PULSED, RAGGED, RAGGED_OFFSET, SHARED, SLICED, TIN
 from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
-from tb.common.sources import RTL, needs_die, synthesizable, top_of
+from tb.common.sources import RTL, needs_die, synthesizable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ __all__ = ["BLOCKS", "CONFIGS", "Kill", "Step", "run_step", "steps_of"]
 
 BLOCKS = (
     *synthesizable(),
-    *(path.stem for path in sorted((RTL / "sim").glob("*.v")) if path.stem != top_of("cim_macro")),
+    *(path.stem for path in sorted((RTL / "sim").glob("*.v")) if not path.stem.endswith("_sim")),
 )
 """The synthesizable blocks, then the behavioural half without what only wires it up."""
 
