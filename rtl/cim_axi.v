@@ -158,6 +158,9 @@ module cim_axi #(
   assign {regs_sums_add_bits, regs_sums_mult_bits} = {ADD_BITS[7:0], MULT_BITS[7:0]};
   assign {regs_sums_acc_bits, regs_sums_psum_bits} = {ACC_BITS[7:0], PSUM_BITS[7:0]};
   assign {regs_chains_round_words, regs_chains_max_rounds} = {ROUND_WORDS[15:0], MAX_ROUNDS[15:0]};
+  assign {regs_options_slice_accumulation, regs_options_input_mode} = {SLICE_ACCUMULATION[0], INPUT_MODE[0]};
+  assign {regs_options_ref_cols, regs_options_column_correction} = {REF_COLS[0], COLUMN_CORRECTION[0]};
+  assign regs_options_trials = TRIALS[7:0];
 
   assign regs_status_words = round_ready && !regs_control_reset;
   assign regs_status_prog_busy = prog_busy;

@@ -233,9 +233,9 @@ module cim_macro #(
 
   macro_ctrl #(
     .ROWS           (ROWS),
-    .COLS           (COLS),
+    .OUT_COLS       (OUT_COLS),
     .ACTIVE_ROWS    (ACTIVE_ROWS),
-    .N_ADCS         (N_ADCS),
+    .N_LANES        (N_LANES),
     .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
     .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
@@ -326,7 +326,7 @@ module cim_macro #(
     .clk_i  (clk_i),
     .rst_ni (rst_ni),
     .take_i (code_valid && code_ready),
-    .lanes_i(lanes),
+    .lanes_i(lanes + REF_COLS[15:0]),  // a clipped reference spoils every column
     .code_i (raw_code),
     .clear_i(clip_clear_i),
     .low_o  (clip_low_o),
@@ -335,12 +335,12 @@ module cim_macro #(
 
   // Residual codes, shift-add and requantization //
 
-  wire                            res_take, res_full;
-  wire [N_ADCS*RESIDUAL_BITS-1:0] res_product;
+  wire                             res_take, res_full;
+  wire [N_LANES*RESIDUAL_BITS-1:0] res_product;
 
   residual #(
-    .N_ADCS       (N_ADCS),
-    .COLS         (COLS),
+    .N_LANES      (N_LANES),
+    .OUT_COLS     (OUT_COLS),
     .INPUT_BITS   (INPUT_BITS),
     .MULT_BITS    (MULT_BITS),
     .RESIDUAL_BITS(RESIDUAL_BITS)
@@ -361,11 +361,12 @@ module cim_macro #(
     .product_o   (res_product)
   );
 
-  wire                       sum_valid;
-  wire [N_ADCS*ACC_BITS-1:0] sum;
+  wire                        sum_valid;
+  wire [N_LANES*ACC_BITS-1:0] sum;
 
   shift_add #(
-    .N_ADCS         (N_ADCS),
+    .N_LANES        (N_LANES),
+    .REF_COLS       (REF_COLS),
     .COLS_PER_ADC   (COLS_PER_ADC),
     .CODE_BITS      (CODE_BITS),
     .ACC_BITS       (ACC_BITS),
@@ -407,8 +408,8 @@ module cim_macro #(
   );
 
   requantize #(
-    .N_ADCS   (N_ADCS),
-    .COLS     (COLS),
+    .N_LANES  (N_LANES),
+    .OUT_COLS (OUT_COLS),
     .ACC_BITS (ACC_BITS),
     .MULT_BITS(MULT_BITS),
     .ADD_BITS (ADD_BITS)

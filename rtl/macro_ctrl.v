@@ -14,9 +14,9 @@
 
 module macro_ctrl #(
   parameter integer ROWS               = 1,
-  parameter integer COLS               = 1,
+  parameter integer OUT_COLS           = 1,
   parameter integer ACTIVE_ROWS        = 1,
-  parameter integer N_ADCS             = 1,
+  parameter integer N_LANES            = 1,
   parameter integer INPUT_BITS         = 1,
   parameter integer DAC_BITS           = 1,
   parameter integer SLICE_ACCUMULATION = 0,  // 1 (analog): one conversion for all input slices
@@ -117,7 +117,7 @@ module macro_ctrl #(
   localparam integer W_END      = W_SLICES - 1;
   localparam [15:0]  SETTLED    = WAIT_LAST[15:0];
   localparam [15:0]  GROUP      = ACTIVE_ROWS[15:0];
-  localparam [15:0]  LANES      = N_ADCS[15:0];
+  localparam [15:0]  LANES      = N_LANES[15:0];
   localparam [0:0]   ANALOG     = SLICE_ACCUMULATION == 1;
 
   localparam [1:0] StartLast = 2'd1;
@@ -191,8 +191,8 @@ module macro_ctrl #(
 
   round_check #(
     .ROWS          (ROWS),
-    .COLS          (COLS),
-    .N_ADCS        (N_ADCS),
+    .OUT_COLS      (OUT_COLS),
+    .N_LANES       (N_LANES),
     .IN_LANES      (IN_LANES),
     .X_SLICES      (X_SLICES),
     .W_SLICES      (W_SLICES),

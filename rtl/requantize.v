@@ -11,48 +11,48 @@
 `default_nettype none
 
 module requantize #(
-  parameter integer N_ADCS    = 1,
-  parameter integer COLS      = 1,
+  parameter integer N_LANES   = 1,
+  parameter integer OUT_COLS  = 1,
   parameter integer ACC_BITS  = 8,
   parameter integer MULT_BITS = 16,
   parameter integer ADD_BITS  = 32
 ) (
-  input  wire                       clk_i,
-  input  wire                       rst_ni,
+  input  wire                         clk_i,
+  input  wire                         rst_ni,
 
   // Column table
-  input  wire                       table_we_i,
-  input  wire [14:0]                table_addr_i,  // {column, 0: mult, 1: add}
-  input  wire [31:0]                table_data_i,
+  input  wire                         table_we_i,
+  input  wire [14:0]                  table_addr_i,  // {column, 0: mult, 1: add}
+  input  wire [31:0]                  table_data_i,
 
   // Sums of one multiplexer position, ADC 0 in the low bits
-  input  wire                       sum_valid_i,
-  output wire                       sum_ready_o,
-  input  wire [N_ADCS*ACC_BITS-1:0] sum_i,
-  input  wire [15:0]                col_i,         // column of lane 0
-  input  wire [15:0]                lanes_i,       // columns in use, 1 .. N_ADCS
-  input  wire                       last_i,        // the last columns of a chain
-  input  wire                       raw_i,
-  input  wire [4:0]                 shift_i,       // 1 .. 31
-  input  wire [ACC_BITS-1:0]        lo_i,
-  input  wire [ACC_BITS-1:0]        hi_i,
+  input  wire                         sum_valid_i,
+  output wire                         sum_ready_o,
+  input  wire [N_LANES*ACC_BITS-1:0]  sum_i,
+  input  wire [15:0]                  col_i,         // column of lane 0
+  input  wire [15:0]                  lanes_i,       // columns in use, 1 .. N_LANES
+  input  wire                         last_i,        // the last columns of a chain
+  input  wire                         raw_i,
+  input  wire [4:0]                   shift_i,       // 1 .. 31
+  input  wire [ACC_BITS-1:0]          lo_i,
+  input  wire [ACC_BITS-1:0]          hi_i,
 
   // Outputs
-  output wire                       out_valid_o,
-  input  wire                       out_ready_i,
-  output wire [ACC_BITS-1:0]        out_data_o,    // signed
-  output wire                       out_last_o
+  output wire                         out_valid_o,
+  input  wire                         out_ready_i,
+  output wire [ACC_BITS-1:0]          out_data_o,    // signed
+  output wire                         out_last_o
 );
 
   localparam integer WIDE_BITS = ((ACC_BITS + MULT_BITS > ADD_BITS) ? ACC_BITS + MULT_BITS : ADD_BITS) + 1;
-  localparam integer COL_BITS  = (COLS > 1) ? $clog2(COLS) : 1;
+  localparam integer COL_BITS  = (OUT_COLS > 1) ? $clog2(OUT_COLS) : 1;
 
   // Column table //
 
-  reg  [MULT_BITS-1:0] mult_mem [0:COLS-1];
-  reg  [ADD_BITS-1:0]  add_mem  [0:COLS-1];
+  reg  [MULT_BITS-1:0] mult_mem [0:OUT_COLS-1];
+  reg  [ADD_BITS-1:0]  add_mem  [0:OUT_COLS-1];
   wire [13:0]          table_col = table_addr_i[14:1];
-  wire                 table_we  = table_we_i && {18'd0, table_col} < COLS;
+  wire                 table_we  = table_we_i && {18'd0, table_col} < OUT_COLS;
 
   always @(posedge clk_i) begin
     if (table_we && !table_addr_i[0]) mult_mem[table_col[COL_BITS-1:0]] <= table_data_i[MULT_BITS-1:0];
@@ -61,7 +61,7 @@ module requantize #(
 
   // Sums leave lane by lane //
 
-  reg  [N_ADCS*ACC_BITS-1:0] sum_q;
+  reg  [N_LANES*ACC_BITS-1:0] sum_q;
   reg  [15:0]                col_q;
   reg  [15:0]                left_q;  // lanes still to leave
   reg                        last_q;
@@ -82,7 +82,7 @@ module requantize #(
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       left_q  <= 16'd0;
-      sum_q   <= {(N_ADCS * ACC_BITS){1'b0}};
+      sum_q   <= {(N_LANES * ACC_BITS){1'b0}};
       col_q   <= 16'd0;
       last_q  <= 1'b0;
       raw_q   <= 1'b0;

@@ -12,8 +12,8 @@
 
 module round_check #(
   parameter integer ROWS           = 1,
-  parameter integer COLS           = 1,
-  parameter integer N_ADCS         = 1,
+  parameter integer OUT_COLS       = 1,
+  parameter integer N_LANES        = 1,
   parameter integer IN_LANES       = 1,
   parameter integer X_SLICES       = 1,
   parameter integer W_SLICES       = 1,
@@ -67,7 +67,7 @@ module round_check #(
   // Rules //
 
   wire rows_bad     = row_base % IN_LANES != 32'd0 || row_count == 32'd0 || row_base + row_count + bias_rows > ROWS;
-  wire columns_bad  = col_count == 32'd0 || mux * N_ADCS + col_count > COLS;
+  wire columns_bad  = col_count == 32'd0 || mux * N_LANES + col_count > OUT_COLS;
   wire plan_bad     = plan == 8'd0 || {24'd0, plan} > X_SLICES;
   wire start_bad    = start == 2'd3 || (start == StartLast && (index_i == 8'd0 || col_count[15:0] != before_i));
   wire end_bad      = finish == 2'd3 || (finish == EndHold && last);

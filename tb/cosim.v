@@ -24,7 +24,7 @@ module cosim #(
   localparam integer TRIALS_BITS = N_ADCS * TRIALS * TRIALS;
   localparam integer TRIAL_BITS  = (TRIALS_BITS + 7) / 8 * 8;
   localparam integer CODES_BITS  = (N_ADCS * CODE_BITS + 7) / 8 * 8;
-  localparam integer SUMS_BITS   = (N_ADCS * ACC_BITS + 7) / 8 * 8;
+  localparam integer SUMS_BITS   = (N_LANES * ACC_BITS + 7) / 8 * 8;
   localparam integer OUT_BITS    = (ACC_BITS + 7) / 8 * 8;
 
   reg clk  = 1'b0;

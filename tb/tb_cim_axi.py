@@ -89,13 +89,13 @@ async def results_leave_in_every_cycle_when_nobody_waits(dut: Any) -> None:
     shell = await started(dut, "rate")
     cfg = shell.cfg
     chain = random_chain(cfg, shell.rng, rounds=1)
-    rnd = replace(chain.rounds[0], col_base=0, col_count=cfg.cols, end=End.RAW)
+    rnd = replace(chain.rounds[0], col_base=0, col_count=cfg.out_cols, end=End.RAW)
     chain = replace(chain, rounds=(rnd,))
     await shell.drive(shell.driver.load, cfg, chain)
     traces = shell.send(chain, 1)
     while not to_int(dut.m_axis_out_tvalid):
         await RisingEdge(dut.clk_i)
-    for _ in range(min(cfg.n_adcs, cfg.cols)):
+    for _ in range(min(cfg.n_lanes, cfg.out_cols)):
         assert to_int(dut.m_axis_out_tvalid), f"a bubble at {bench.now()}"
         await RisingEdge(dut.clk_i)
     await shell.compare(traces, 1)

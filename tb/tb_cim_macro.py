@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cocotb
@@ -15,7 +14,7 @@ from twinor.golden.round_check import RoundError
 from twinor.rounds import End, converts
 
 from tb.common import bench
-from tb.common.beats import activation_beats, chain_words, die_words
+from tb.common.beats import activation_beats, by_position, chain_words, die_words
 from tb.common.checker import Checker
 from tb.common.macro_agents import Clearing, Pulses, SeamMonitor
 from tb.common.stimulus import random_chain, random_vectors
@@ -104,15 +103,15 @@ class Macro(bench.Bench):
         return traces
 
     def _expect(self, trace: RoundTrace, v: int) -> None:
-        columns = range(0, trace.rnd.col_count + self.cfg.n_adcs, self.cfg.n_adcs)
         for p, where in enumerate(trace.passes):
             self.checks["word lines"].expect(trace.word_lines[v, p].tolist())
             if not converts(self.cfg, trace.rnd, where):
                 continue
-            for first, past in pairwise(columns):
-                self.checks["codes"].expect(trace.codes[v, p, first:past].tolist())
-                self.checks["partial sums"].expect(trace.partial_sums[v, p, first:past].tolist())
-                self.seams.lanes.append(min(past, trace.rnd.col_count) - first)
+            seams = (trace.codes[v, p], trace.partial_sums[v, p])
+            for codes, sums in zip(*(by_position(self.cfg, trace.rnd, seam) for seam in seams), strict=True):
+                self.checks["codes"].expect(codes.tolist())
+                self.checks["partial sums"].expect(sums.tolist())
+                self.seams.lanes.append(len(sums))
         flags = trace.last_flags[v].tolist()
         self.checks["outputs and last"].expect(*zip(trace.outputs[v].tolist(), flags, strict=True))
 
@@ -123,7 +122,7 @@ class Macro(bench.Bench):
 
     def compare_cycles(self, traces: list[RoundTrace], first: int) -> None:
         """Fail unless every hold, code and output came in the cycle that golden states, counted from `first`."""
-        vectors, width = range(len(traces[0].outputs)), self.cfg.n_adcs
+        vectors, width = range(len(traces[0].outputs)), self.cfg.n_lanes
         wanted = {
             "hold": [c for v in vectors for t in traces for c in t.hold_cycles[v].tolist()],
             "code": [
@@ -132,7 +131,7 @@ class Macro(bench.Bench):
                 for t in traces
                 for p, when in zip(t.passes, t.code_cycles[v], strict=True)
                 if converts(self.cfg, t.rnd, p)
-                for c in when[::width].tolist()
+                for c in when[: t.rnd.col_count : width].tolist()
             ],
             "out": [c for v in vectors for t in traces for c in t.out_cycles[v].tolist()],
         }
@@ -264,14 +263,14 @@ async def a_new_column_table_waits_for_the_outputs_of_the_old_one(dut: Any) -> N
         await dev.run(lambda: dev.words.empty, limit=10_000)
         dev.outs = []
         columns = [rnd.col_count for rnd in chain.rounds if rnd.end is not End.HOLD]
-        early = sum(columns) - (columns[-1] - 1) % dev.cfg.n_adcs - 1  # outputs before those of the last phase
+        early = sum(columns) - (columns[-1] - 1) % dev.cfg.n_lanes - 1  # outputs before those of the last phase
         open_now = [False]
         dev.sink.backpressure = stop_after(dev.outs, early, open_now)
         dev.send_vectors(chain, 1)
         await dev.run(partial(dev.waits_behind, early), limit=20_000)
         chain, sent = waiting_chain(dev.cfg, rng), dev.words.sent
         dev.send_words(chain)
-        for _ in range(2 * dev.cfg.cols + 4):
+        for _ in range(2 * dev.cfg.out_cols + 4):
             await dev.cycle()
         moved = dev.words.sent - sent
         open_now[0] = True
@@ -281,11 +280,11 @@ async def a_new_column_table_waits_for_the_outputs_of_the_old_one(dut: Any) -> N
 
 def waiting_chain(cfg: Config, rng: np.random.Generator) -> Chain:
     """A random chain that ends in requantized outputs, two or more in its last phase: one leaves the lanes at once."""
-    assert cfg.n_adcs > 1, "with one lane no output waits for its requantization"
+    assert cfg.n_lanes > 1, "with one lane no output waits for its requantization"
     while True:
         chain = some_chain(cfg, rng)
         *rounds, last = chain.rounds
-        if (last.col_count - 1) % cfg.n_adcs:
+        if (last.col_count - 1) % cfg.n_lanes:
             return replace(chain, rounds=(*rounds, replace(last, end=End.REQUANT)))
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def nowhere(cfg: Config) -> list[int]:
     """Addresses past the end of a round, of the round memory, the three tables, one in each bit above them."""
-    rounds, columns = cfg.max_rounds * ROUND_STRIDE, 2 * cfg.cols
+    rounds, columns = cfg.max_rounds * ROUND_STRIDE, 2 * cfg.out_cols
     past = [n * ROUND_STRIDE + cfg.round_words for n in range(cfg.max_rounds)]
     past += [rounds + word for word in range(cfg.round_words)]
     past += [1 << bit | word for bit in range(5, 15) if 1 << bit >= rounds for word in range(cfg.round_words)]

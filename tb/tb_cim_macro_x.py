@@ -144,27 +144,29 @@ class Injection:
         self.cfg, self.watched = cfg, dev.agents
         self.blind = (*dev.sources, self.texts)
         plain = {"signed": False, "bias_rows": 0, "residual": True}
-        whole = plain | {"row_base": 0, "row_count": cfg.active_rows, "col_base": 0, "col_count": cfg.cols}
+        whole = plain | {"row_base": 0, "row_count": cfg.active_rows, "col_base": 0, "col_count": cfg.out_cols}
         table = random_chain(cfg, rng, rounds=1)
         rnd = replace(table.rounds[0], **whole, start=Start.PSUM, end=End.REQUANT)
         self.chain = replace(table, rounds=(rnd,))
         self.x = [(1 << cfg.input_bits) - 1] * cfg.active_rows
         top = 1 << cfg.psum_bits - 1
-        self.psums = rng.integers(-top, top, (1, cfg.cols))
+        self.psums = rng.integers(-top, top, (1, cfg.out_cols))
         code = 1 << cfg.input_bits
-        self.residuals = rng.integers(-code, code, (1, cfg.cols))
+        self.residuals = rng.integers(-code, code, (1, cfg.out_cols))
 
     def kinds(self) -> dict[str, Injected]:
         """One of each, at a random row and column."""
         cfg, dev, table = self.cfg, self.dev, self.dev.dut.u_cim_macro.u_requantize
         added = self.dev.dut.u_cim_macro.u_residual
-        row, column = int(self.rng.integers(cfg.active_rows)), int(self.rng.integers(cfg.cols))
-        adc, every = column % cfg.n_adcs, set(range(cfg.cols))
+        row, column = int(self.rng.integers(cfg.active_rows)), int(self.rng.integers(cfg.out_cols))
+        lane, every = column % cfg.n_lanes, set(range(cfg.out_cols))
+        thresholds = dev.memories.thresholds
         cell = dev.memories.cells[((row + 1) << cfg.dac_bits) - 1][0]
-        first = dev.memories.thresholds[(2 * adc + 1) << cfg.trials - 1][0]  # of the first trial
-        return {
+        first, reference = (thresholds[(2 * a + 1) << cfg.trials - 1][0] for a in (lane + cfg.ref_cols, 0))  # trial 0
+        beside = {"a threshold of the reference": Injected("code", every, lambda: spoil(reference))}
+        return (beside if cfg.ref_cols else {}) | {
             "a cell": Injected("code", every, lambda: spoil(cell)),
-            "a threshold": Injected("code", {c for c in every if c % cfg.n_adcs == adc}, lambda: spoil(first)),
+            "a threshold": Injected("code", {c for c in every if c % cfg.n_lanes == lane}, lambda: spoil(first)),
             "a decision": Injected("code", {column}, decision=True),
             "an activation": Injected("wl", every, beat=row),
             "a partial sum": Injected("sum", {column}, psum=column),
@@ -207,7 +209,7 @@ class Injection:
         skip, trial = int(self.rng.integers(passes)), int(self.rng.integers(cfg.trials))
         while True:
             await ReadOnly()
-            here = to_int(dut.sample) and to_int(dut.mux) == column // cfg.n_adcs
+            here = to_int(dut.sample) and to_int(dut.mux) == column // cfg.n_lanes
             await FallingEdge(dut.clk_i)
             if here and not skip:
                 break
@@ -215,7 +217,7 @@ class Injection:
         for _ in range(trial):
             await FallingEdge(dut.clk_i)
         answers = list(str(dut.cmp.value))
-        answers[-1 - column % cfg.n_adcs] = "X"
+        answers[-1 - cfg.ref_cols - column % cfg.n_lanes] = "X"
         dut.cmp.value = Force(LogicArray("".join(answers)))
         await FallingEdge(dut.clk_i)
         dut.cmp.value = Release()
@@ -225,7 +227,7 @@ class Injection:
         await self.begin(what)
         self.dev.agents = self.blind
         forced = cocotb.start_soon(self.force(min(what.columns))) if what and what.decision else None
-        await self.dev.run(lambda: len(self.texts.seen) == self.cfg.cols, limit=10_000)
+        await self.dev.run(lambda: len(self.texts.seen) == self.cfg.out_cols, limit=10_000)
         if forced:
             await forced
         return self.texts.seen
@@ -234,10 +236,10 @@ class Injection:
         """What the bench says when it meets the X; empty if it ends without a word."""
         await self.begin(what)
         forced = cocotb.start_soon(self.force(min(what.columns))) if what.decision else None
-        self.dev.seams.lanes = [self.cfg.n_adcs] * 10_000
+        self.dev.seams.lanes = [self.cfg.n_lanes] * 10_000
         said = ""
         try:
-            await self.dev.run(lambda: self.dev.beats.empty and len(self.dev.outs) == self.cfg.cols, limit=10_000)
+            await self.dev.run(lambda: self.dev.beats.empty and len(self.dev.outs) == self.cfg.out_cols, limit=10_000)
         except UnknownValue as error:
             said = str(error)
             await FallingEdge(self.dev.dut.clk_i)
@@ -248,7 +250,7 @@ class Injection:
 
 def harmless(chain: Chain, rng: np.random.Generator, cfg: Config, n: int) -> Chain:
     """The chain, every other one on few columns so that ADCs idle, every third one raw so that it has no table."""
-    width = int(rng.integers(1, cfg.n_adcs + 1))
+    width = int(rng.integers(1, cfg.n_lanes + 1))
     rounds = [replace(rnd, col_count=width) if n % 2 else rnd for rnd in chain.rounds]
     raw = [replace(rnd, end=End.RAW) if rnd.end is End.REQUANT else rnd for rnd in rounds]
     return replace(chain, rounds=tuple(rounds if n % 3 else raw))

@@ -51,7 +51,7 @@ class Requantize(bench.Bench):
         self.cfg = cfg = bench.config()
         self.rng, self.idle = rng, idle
         self.check: Checker[tuple[int, bool]] = Checker("outputs and last")
-        self.mult, self.add = np.zeros((2, cfg.cols), dtype=np.int64)
+        self.mult, self.add = np.zeros((2, cfg.out_cols), dtype=np.int64)
         self.shown: list[int] = []
         self.sink = StreamSink(
             dut, "out", ("data_o", "last_o"), self.took, backpressure=pauses(rng, busy) if busy else never()
@@ -99,7 +99,7 @@ class Requantize(bench.Bench):
             await self.cycle()
         mask = (1 << cfg.acc_bits) - 1
         width = acc.size * cfg.acc_bits
-        dut.sum_i.value = partly(pack(acc.tolist(), cfg.acc_bits), cfg.n_adcs * cfg.acc_bits, (1 << width) - 1)
+        dut.sum_i.value = partly(pack(acc.tolist(), cfg.acc_bits), cfg.n_lanes * cfg.acc_bits, (1 << width) - 1)
         dut.col_i.value, dut.lanes_i.value = sums.col, acc.size
         dut.last_i.value, dut.raw_i.value, dut.shift_i.value = int(sums.last), int(sums.raw), sums.shift
         dut.lo_i.value, dut.hi_i.value = sums.lo & mask, sums.hi & mask
@@ -121,7 +121,7 @@ class Requantize(bench.Bench):
         """Offer everything, let it leave, and compare what is left."""
         for sums in work:
             await self.offer(sums)
-        await self.run(lambda: not self.check.outstanding, limit=100 * self.cfg.n_adcs)
+        await self.run(lambda: not self.check.outstanding, limit=100 * self.cfg.n_lanes)
         for _ in range(3):
             await self.cycle()
         self.check.finish()
@@ -148,8 +148,8 @@ def random_sums(cfg: Config, rng: np.random.Generator, count: int) -> Iterator[S
     """Sums of corner and random values, any shift, any columns."""
     top = 1 << (cfg.acc_bits - 1)
     for n in range(count):
-        lanes = int(rng.integers(1, cfg.n_adcs + 1))
-        col = int(rng.integers(0, cfg.cols_per_adc)) * cfg.n_adcs
+        lanes = int(rng.integers(1, cfg.n_lanes + 1))
+        col = int(rng.integers(0, cfg.cols_per_adc)) * cfg.n_lanes
         acc = np.where(
             rng.random(lanes) < 0.3, rng.choice(corners(cfg.acc_bits), lanes), rng.integers(-top, top, lanes)
         )
@@ -163,8 +163,8 @@ def random_table(cfg: Config, rng: np.random.Generator) -> tuple[NDArray[np.int6
     tables = []
     for bits in (MULT_BITS, ADD_BITS):
         top = 1 << (bits - 1)
-        anything, corner = rng.integers(-top, top, cfg.cols), rng.choice(corners(bits), cfg.cols)
-        tables.append(np.where(rng.random(cfg.cols) < 0.5, anything, corner))
+        anything, corner = rng.integers(-top, top, cfg.out_cols), rng.choice(corners(bits), cfg.out_cols)
+        tables.append(np.where(rng.random(cfg.out_cols) < 0.5, anything, corner))
     return tables[0], tables[1]
 
 
@@ -183,8 +183,8 @@ async def corner_operands_match_golden_at_every_shift(dut: Any) -> None:
     await dev.start()
     pairs = np.array(list(product(corners(MULT_BITS), corners(ADD_BITS))))
     rng.shuffle(pairs)
-    for n in range(0, len(pairs) if cfg.cols <= 16 else 2 * cfg.cols, cfg.cols):
-        table = np.resize(np.roll(pairs, -n, axis=0), (cfg.cols, 2))
+    for n in range(0, len(pairs) if cfg.out_cols <= 16 else 2 * cfg.out_cols, cfg.out_cols):
+        table = np.resize(np.roll(pairs, -n, axis=0), (cfg.out_cols, 2))
         await dev.write_table(table[:, 0], table[:, 1])
         await dev.run_all(random_sums(cfg, rng, 2 * SHIFT_MAX))
 
@@ -207,12 +207,12 @@ async def rounding_is_exact_beside_every_output_step(dut: Any) -> None:
     dev = Requantize(dut, rng)
     cfg = dev.cfg
     await dev.start()
-    mult = rng.choice([1, 3, 7, 11, -1, -5, 13], cfg.cols)
+    mult = rng.choice([1, 3, 7, 11, -1, -5, 13], cfg.out_cols)
     shift, half = 5, 1 << 4
-    await dev.write_table(mult, np.full(cfg.cols, half))
+    await dev.write_table(mult, np.full(cfg.out_cols, half))
     for phase, y in product(range(min(cfg.cols_per_adc, 2)), range(-1, 17)):
-        col = phase * cfg.n_adcs
-        edge = -(-((y << shift) - half) // mult[col : col + cfg.n_adcs])
+        col = phase * cfg.n_lanes
+        edge = -(-((y << shift) - half) // mult[col : col + cfg.n_lanes])
         work = [Sums(edge + offset, col, False, False, shift, 0, 15) for offset in (-1, 0, 1)]
         await dev.run_all(work)
 
@@ -253,7 +253,7 @@ async def no_ready_or_valid_depends_on_its_partner(dut: Any) -> None:
     await dev.start()
     dev.agents = ()
     for _ in range(200):
-        dut.lanes_i.value = int(rng.integers(1, dev.cfg.n_adcs + 1))
+        dut.lanes_i.value = int(rng.integers(1, dev.cfg.n_lanes + 1))
         dut.sum_valid_i.value, dut.out_ready_i.value = (int(bit) for bit in rng.integers(0, 2, 2))
         await bench.settle()
         await dev.independent("sum_ready_o", "sum_valid_i")
@@ -269,7 +269,7 @@ async def words_for_columns_that_are_not_there_change_nothing(dut: Any) -> None:
     cfg = dev.cfg
     await dev.start()
     await dev.write_table(*random_table(cfg, rng))
-    for column in {cfg.cols, cfg.cols + 1, 1 << (cfg.cols - 1).bit_length(), 1 << 13, (1 << 14) - 1}:
+    for column in {cfg.out_cols, cfg.out_cols + 1, 1 << (cfg.out_cols - 1).bit_length(), 1 << 13, (1 << 14) - 1}:
         for field in (0, 1):
             await dev.write_word(2 * column + field, int(rng.integers(1 << 32)))
     await dev.run_all(random_sums(cfg, rng, 30))
@@ -284,7 +284,7 @@ async def reset_drops_outputs_that_wait(dut: Any) -> None:
     await dev.start()
     await dev.write_table(*random_table(cfg, rng))
     dev.sink.backpressure = iter(lambda: True, None)
-    dut.sum_valid_i.value, dut.lanes_i.value = 1, cfg.n_adcs
+    dut.sum_valid_i.value, dut.lanes_i.value = 1, cfg.n_lanes
     await dev.cycle()
     dut.sum_valid_i.value = 0
     await dev.cycle()

@@ -42,7 +42,7 @@ class Residual(bench.Bench):
         self.rng, self.idle = rng, idle
         self.source = StreamSource(dut, "", {"data_i": cfg.input_bits + 1}, idle=pauses(rng, idle))
         self.check: Checker[list[int]] = Checker("products")
-        self.mult = np.zeros(cfg.cols, dtype=np.int64)
+        self.mult = np.zeros(cfg.out_cols, dtype=np.int64)
         super().__init__(dut, self.source)
 
     async def start(self) -> None:
@@ -59,12 +59,12 @@ class Residual(bench.Bench):
 
     async def write_table(self, mult: NDArray[np.int64]) -> None:
         """The whole table in random order, and words that are no multiplier of a column that exists."""
-        for column in self.rng.permutation(self.cfg.cols).tolist():
+        for column in self.rng.permutation(self.cfg.out_cols).tolist():
             low = int(self.rng.integers(1 << MULT_BITS))
             await self.write(2 * column, (int(mult[column]) << MULT_BITS | low) & 0xFFFFFFFF)
             await self.write(2 * column + 1, int(self.rng.integers(1 << 32)))
-        beyond = (self.cfg.cols, (1 << 14) - 1, *(self.cfg.cols + (1 << n) for n in range(4, 13)))
-        for column in (column for column in beyond if self.cfg.cols <= column < 1 << 14):
+        beyond = (self.cfg.out_cols, (1 << 14) - 1, *(self.cfg.out_cols + (1 << n) for n in range(4, 13)))
+        for column in (column for column in beyond if self.cfg.out_cols <= column < 1 << 14):
             await self.write(2 * column, int(self.rng.integers(1 << 32)))
         self.mult = mult
 
@@ -88,7 +88,7 @@ class Residual(bench.Bench):
         if after is None or self.rng.random() < self.idle:
             dut.want_i.value = 0
             junk(dut.col_i, self.rng)
-            dut.lanes_i.value = self.cfg.n_adcs
+            dut.lanes_i.value = self.cfg.n_lanes
             sent = self.source.sent
             assert not await self.cycle("ready_o") and self.source.sent == sent, f"ready_o unwanted at {bench.now()}"
 
@@ -106,15 +106,15 @@ class Residual(bench.Bench):
         """Random positions, the last columns of the table among them, some or all lanes."""
         cfg, limit = self.cfg, 1 << self.cfg.input_bits
         for _ in range(count):
-            col = int(self.rng.integers(cfg.cols_per_adc)) * cfg.n_adcs
-            lanes_used = int(self.rng.integers(1, cfg.n_adcs + 1))
+            col = int(self.rng.integers(cfg.cols_per_adc)) * cfg.n_lanes
+            lanes_used = int(self.rng.integers(1, cfg.n_lanes + 1))
             yield Position(col, self.rng.integers(-limit, limit, lanes_used))
 
     def random_table(self) -> NDArray[np.int64]:
         """Multipliers over their whole range, both ends among them."""
         limit = 1 << (MULT_BITS - 1)
-        table = self.rng.integers(-limit, limit, self.cfg.cols)
-        table[self.rng.permutation(self.cfg.cols)[:2]] = (-limit, limit - 1)
+        table = self.rng.integers(-limit, limit, self.cfg.out_cols)
+        table[self.rng.permutation(self.cfg.out_cols)[:2]] = (-limit, limit - 1)
         return table
 
 
@@ -132,8 +132,8 @@ async def every_code_times_the_ends_of_the_multiplier_is_exact(dut: Any) -> None
     cfg, limit = unit.cfg, 1 << (MULT_BITS - 1)
     codes = range(-(1 << cfg.input_bits), 1 << cfg.input_bits)
     for mult in (-limit, limit - 1, -1, 1, 0):
-        await unit.write_table(np.full(cfg.cols, mult))
-        await unit.run_positions([Position(0, np.full(cfg.n_adcs, code)) for code in codes])
+        await unit.write_table(np.full(cfg.out_cols, mult))
+        await unit.run_positions([Position(0, np.full(cfg.n_lanes, code)) for code in codes])
 
 
 @cocotb.test
@@ -166,7 +166,7 @@ async def ready_does_not_depend_on_valid(dut: Any) -> None:
     unit = Residual(dut, bench.generator("ready"))
     await unit.start()
     unit.agents = ()
-    dut.lanes_i.value, dut.data_i.value = unit.cfg.n_adcs, 0
+    dut.lanes_i.value, dut.data_i.value = unit.cfg.n_lanes, 0
     for _ in range(60):
         dut.want_i.value, dut.valid_i.value = (int(bit) for bit in unit.rng.integers(0, 2, 2))
         dut.take_i.value = int(unit.read("full_o") and unit.rng.integers(2))
@@ -184,20 +184,20 @@ async def an_unknown_code_or_multiplier_makes_its_own_product_unknown(dut: Any) 
     cfg, unit.agents = unit.cfg, ()
     await unit.start()
     await unit.write_table(unit.random_table())
-    for bad in {0, cfg.n_adcs - 1}:
+    for bad in {0, cfg.n_lanes - 1}:
         for what in ("code", "multiplier"):
             await unit.start()
             before = dut.mult_mem[bad].value
             if what == "multiplier":
                 spoil(dut.mult_mem[bad])
-            dut.want_i.value, dut.col_i.value, dut.lanes_i.value, dut.valid_i.value = 1, 0, cfg.n_adcs, 1
-            for lane in range(cfg.n_adcs):
+            dut.want_i.value, dut.col_i.value, dut.lanes_i.value, dut.valid_i.value = 1, 0, cfg.n_lanes, 1
+            for lane in range(cfg.n_lanes):
                 dut.data_i.value = unknown(cfg.input_bits + 1) if lane == bad and what == "code" else 1
                 await unit.cycle()
             dut.valid_i.value = 0
             text = str(dut.product_o.value).upper()
             width = cfg.residual_bits
-            words = [text[len(text) - (n + 1) * width :][:width] for n in range(cfg.n_adcs)]
+            words = [text[len(text) - (n + 1) * width :][:width] for n in range(cfg.n_lanes)]
             assert [n for n, word in enumerate(words) if "X" in word] == [bad], f"{what} of lane {bad}: {words}"
             assert not has_unknown(dut.full_o) and to_int(dut.full_o)
             dut.mult_mem[bad].value = before
@@ -211,7 +211,7 @@ async def reset_drops_codes_that_wait(dut: Any) -> None:
     await unit.start()
     await unit.write_table(unit.random_table())
     unit.source.send([{"data_i": 1}])
-    dut.want_i.value, dut.lanes_i.value = 1, unit.cfg.n_adcs
+    dut.want_i.value, dut.lanes_i.value = 1, unit.cfg.n_lanes
     for _ in range(2):
         await unit.cycle()
     dut.rst_ni.value = 0

@@ -44,7 +44,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Work:
-    """One round: start, passes, whether its sums leave, partial sums and residual products int64[phases, n_adcs]."""
+    """One round: start, passes, whether its sums leave, partial sums and residual products int64[phases, n_lanes]."""
 
     start: Start
     turns: list[Turn]
@@ -67,7 +67,7 @@ class SumSink(bench.Agent):
         self.dut, self.cfg, self.busy = dut, cfg, busy
         self.check: Checker[list[int]] = Checker("sums")
         self.taking = False
-        self.lanes = cfg.n_adcs
+        self.lanes = cfg.n_lanes
         self.waiting: list[int] | None = None
 
     def reset(self) -> None:
@@ -84,7 +84,7 @@ class SumSink(bench.Agent):
         if not to_int(self.dut.sum_valid_o):
             assert self.waiting is None, f"sums withdrawn at {bench.now()}"
             return
-        words = unpack(to_int(self.dut.sum_o), self.cfg.acc_bits, self.cfg.n_adcs)
+        words = unpack(to_int(self.dut.sum_o), self.cfg.acc_bits, self.cfg.n_lanes)
         sums = [signed(word, self.cfg.acc_bits) for word in words[: self.lanes]]
         assert self.waiting in (None, sums), f"waiting sums {self.waiting} became {sums} at {bench.now()}"
         self.waiting = None if self.taking else sums
@@ -106,7 +106,7 @@ class Take(bench.Agent):
 
 
 class ShiftAdd(bench.Bench):
-    """Code driver, partial-sum source and sink; `acc` is the model's state, int64[phases, n_adcs]."""
+    """Code driver, partial-sum source and sink; `acc` is the model's state, int64[phases, n_lanes]."""
 
     def __init__(self, dut: Any, rng: np.random.Generator, *, idle: float = 0.0, busy: float = 0.0) -> None:
         """Wire everything; `idle` for codes and partial sums, `busy` for the sink."""
@@ -114,7 +114,7 @@ class ShiftAdd(bench.Bench):
         self.rng, self.idle = rng, idle
         self.source = StreamSource(dut, "psum", {"data_i": cfg.psum_bits}, idle=pauses(rng, idle))
         self.sink = SumSink(dut, cfg, pauses(rng, busy) if busy else never())
-        self.acc = np.zeros((cfg.cols_per_adc, cfg.n_adcs), dtype=np.int64)
+        self.acc = np.zeros((cfg.cols_per_adc, cfg.n_lanes), dtype=np.int64)
         self.used = 0  # partial sums that accumulators started from
         self.take = Take(dut)
         super().__init__(dut, self.source, self.sink, self.take)
@@ -136,7 +136,7 @@ class ShiftAdd(bench.Bench):
         rounds = list(works)
         for work in rounds:
             if work.psums is not None:
-                beats = work.psums.reshape(-1)[: (work.phases - 1) * self.cfg.n_adcs + work.lanes]
+                beats = work.psums.reshape(-1)[: (work.phases - 1) * self.cfg.n_lanes + work.lanes]
                 self.source.send({"data_i": int(value) % (1 << self.cfg.psum_bits)} for value in beats)
         for n, work in enumerate(rounds, start=1):
             waiting = [self.due(after, 0) for after in rounds[n : n + 1] if after.psums is not None]
@@ -144,7 +144,7 @@ class ShiftAdd(bench.Bench):
 
     def due(self, work: Work, phase: int) -> int:
         """Columns of a phase."""
-        return work.lanes if phase == work.phases - 1 else self.cfg.n_adcs
+        return work.lanes if phase == work.phases - 1 else self.cfg.n_lanes
 
     async def run_round(self, work: Work, *, ahead: int) -> None:
         """Model and device side by side; `ahead` partial sums of the next round are due."""
@@ -159,7 +159,9 @@ class ShiftAdd(bench.Bench):
             final = work.final and n == len(work.turns) - 1
             total = np.full(phases, turn.word_line_sum)
             acc = self.acc[:phases]
-            self.acc[:phases] = shift_add.accumulate(self.cfg, acc, turn.codes, total, p=turn.p, step=turn.step)
+            own, reference = turn.codes[:, self.cfg.ref_cols :], turn.codes[:, :1] if self.cfg.ref_cols else None
+            change = {"p": turn.p, "step": turn.step}
+            self.acc[:phases] = shift_add.accumulate(self.cfg, acc, own, total, reference, **change)
             soon = ahead if n == len(work.turns) - 1 else 0
             for phase in range(phases):
                 await self.codes(work, turn, phase, first=n == 0, final=final, ahead=soon)
@@ -245,7 +247,7 @@ def every_code(cfg: Config, rng: np.random.Generator) -> Iterator[Work]:
         for n in range(0, len(lanes), cfg.cols_per_adc):
             total = int(rng.integers(0, most_word_lines(cfg) + 1))
             turn = Turn(Pass(0, i, j, s), step, lanes[n : n + cfg.cols_per_adc], total)
-            yield Work(Start.ZERO, [turn], final=True, lanes=cfg.n_adcs)
+            yield Work(Start.ZERO, [turn], final=True, lanes=cfg.n_lanes)
 
 
 def most_word_lines(cfg: Config) -> int:
@@ -264,7 +266,7 @@ def random_rounds(cfg: Config, rng: np.random.Generator, count: int) -> Iterator
     all_passes = [Pass(*p) for p in product(groups, converted_slices(cfg), range(cfg.w_slices), range(2))]
     most = 1 << (cfg.residual_bits - 2)  # the smallest code times the smallest multiplier
     while count > 0:
-        phases, lanes = int(rng.integers(1, cfg.cols_per_adc + 1)), int(rng.integers(1, cfg.n_adcs + 1))
+        phases, lanes = int(rng.integers(1, cfg.cols_per_adc + 1)), int(rng.integers(1, cfg.n_lanes + 1))
         for n in range(int(rng.integers(1, cfg.max_rounds + 1))):
             start = Start(rng.choice([Start.ZERO, Start.PSUM] if n == 0 else list(Start)))
             turns = [
@@ -277,16 +279,16 @@ def random_rounds(cfg: Config, rng: np.random.Generator, count: int) -> Iterator
                 for k in rng.permutation(len(all_passes))[: int(rng.integers(1, 5))]
             ]
             limit = 1 << (cfg.psum_bits - 1)
-            psums = rng.integers(-limit, limit, (phases, cfg.n_adcs)) if start is Start.PSUM else None
+            psums = rng.integers(-limit, limit, (phases, cfg.n_lanes)) if start is Start.PSUM else None
             adds = start is not Start.LAST and rng.random() < 0.5
-            products = rng.integers(-most, most, (phases, cfg.n_adcs)) if adds else None
+            products = rng.integers(-most, most, (phases, cfg.n_lanes)) if adds else None
             yield Work(start, turns, final=bool(rng.random() < 0.6), lanes=lanes, psums=psums, products=products)
             count -= 1
 
 
 def longest_chain(cfg: Config, *, up: bool) -> Iterator[Work]:
     """The chain that goes furthest: extreme partial sum and residual, then every pass of every round at its extreme."""
-    shape, limit = (cfg.cols_per_adc, cfg.n_adcs), 1 << (cfg.psum_bits - 1)
+    shape, limit = (cfg.cols_per_adc, cfg.n_lanes), 1 << (cfg.psum_bits - 1)
     most = 1 << (cfg.residual_bits - 2)  # the smallest code times the smallest multiplier
     groups = range(-(-cfg.rows // cfg.active_rows))
     for n in range(cfg.max_rounds):
@@ -296,12 +298,15 @@ def longest_chain(cfg: Config, *, up: bool) -> Iterator[Work]:
             negative = top != bool(s)
             code = cfg.code_max if up != negative else cfg.code_min
             total = most_word_lines(cfg) if up == bool(s) else 0
-            turns.append(Turn(Pass(g, i, j, s), cfg.steps[-1], np.full(shape, code, dtype=np.int16), total))
+            codes = np.full((cfg.cols_per_adc, cfg.n_adcs), code, dtype=np.int16)
+            if cfg.ref_cols:  # the reference at the other end
+                codes[:, 0] = cfg.code_min + cfg.code_max - code
+            turns.append(Turn(Pass(g, i, j, s), cfg.steps[-1], codes, total))
         psums = np.full(shape, limit - 1 if up else -limit) if n == 0 else None
         products = np.full(shape, most if up else -most) if n == 0 else None
         start = Start.LAST if n else Start.PSUM
         last = n == cfg.max_rounds - 1
-        yield Work(start, turns, final=last, lanes=cfg.n_adcs, psums=psums, products=products)
+        yield Work(start, turns, final=last, lanes=cfg.n_lanes, psums=psums, products=products)
 
 
 @cocotb.test
@@ -357,7 +362,7 @@ async def no_ready_or_valid_depends_on_its_partner(dut: Any) -> None:
     adder = ShiftAdd(dut, bench.generator("partners"), idle=0.5, busy=0.5)
     await adder.start()
     pins = ("code_valid_i", "first_i", "psum_i", "final_i", "psum_want_i", "residual_i", "res_full_i")
-    dut.psum_lanes_i.value = adder.cfg.n_adcs
+    dut.psum_lanes_i.value = adder.cfg.n_lanes
     adder.sink.reset()
     adder.agents = ()
     for n in range(400):
@@ -377,7 +382,7 @@ async def reset_drops_partial_sums_that_wait(dut: Any) -> None:
     adder = ShiftAdd(dut, rng)
     await adder.start()
     adder.source.send([{"data_i": 1}])
-    dut.psum_want_i.value, dut.psum_lanes_i.value = 1, adder.cfg.n_adcs
+    dut.psum_want_i.value, dut.psum_lanes_i.value = 1, adder.cfg.n_lanes
     await adder.cycle()
     await adder.cycle()
     dut.rst_ni.value = 0

@@ -13,6 +13,7 @@ from twinor.config import ACCUMULATIONS, ENCODINGS, INPUT_MODES, Config, load, r
 from twinor.cosim.chain import Job
 from twinor.die import Die, ideal_die
 from twinor.golden import flash_array
+from twinor.golden.adc_frontend import array_columns
 from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
 from twinor.rounds import Chain, End, Round, Start
 
@@ -33,7 +34,8 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
     weight_bits = draw(st.integers(1, 6))
     stored = max(weight_bits - 1, 1) if encoding == "differential" else weight_bits
     input_bits = fixed.get("input_bits") or draw(st.integers(1, 6))
-    lanes, adcs, share = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    lanes, share = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    adcs = draw(st.integers(2 if fixed.get("ref_cols") else 1, 4))
     rows = lanes * draw(st.integers(1, 6))
     dac_bits = fixed.get("dac_bits") or draw(st.integers(1, min(4, input_bits)))
     mode = fixed.pop("input_mode", None) or draw(st.sampled_from(INPUT_MODES))
@@ -51,6 +53,7 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
         "input_mode": mode,
         "slice_accumulation": draw(st.sampled_from(ACCUMULATIONS)) if dac_bits < input_bits else "digital",
         "adc_bits": draw(st.sampled_from([3, 4, 2, 6, 8])),
+        "ref_cols": encoding == "offset" and adcs > 1 and draw(st.booleans()),
         "in_lanes": lanes,
         "bias_rows": draw(st.integers(0, min(rows - 1, 2))),
         "max_rounds": draw(st.integers(2, 5)),
@@ -84,8 +87,10 @@ def lossless(config: Config) -> Config:
 
 
 def programmed(config: Config, weights: Ints) -> Die:
-    """An ideal die of one macro that holds these weights."""
-    return ideal_die(config, flash_array.levels(config, weights)[None])
+    """An ideal die of one macro whose output columns hold these weights, and its reference columns 0."""
+    held = np.zeros((len(weights), config.cols), dtype=np.int64)
+    held[:, array_columns(config, np.arange(weights.shape[1]))] = weights
+    return ideal_die(config, flash_array.levels(config, held)[None])
 
 
 def every_width(encoding: str, bits: int) -> Config:
@@ -101,7 +106,7 @@ def one_round(config: Config, **changes: Any) -> Round:
         "row_base": 0,
         "row_count": config.rows,
         "col_base": 0,
-        "col_count": config.cols,
+        "col_count": config.out_cols,
         "steps": steps,
     }
     return Round(**(whole | changes))
@@ -109,20 +114,20 @@ def one_round(config: Config, **changes: Any) -> Round:
 
 def chain_of(config: Config, *rounds: Round, **changes: Any) -> Chain:
     """A chain on macro 0 with an empty column table."""
-    zero = np.zeros(config.cols, dtype=np.int32)
+    zero = np.zeros(config.out_cols, dtype=np.int32)
     plain: dict[str, Any] = {"macro": 0, "rounds": rounds, "mult": zero, "add": zero}
     return Chain(**(plain | changes))
 
 
 def _random_round(config: Config, rng: Rng, before: Round | None, *, last: bool) -> Round:
     row_base = int(rng.integers(config.rows // config.in_lanes)) * config.in_lanes
-    col_base = int(rng.integers(config.cols_per_adc)) * config.n_adcs
-    col_count = int(rng.integers(1, config.cols - col_base + 1))
+    col_base = int(rng.integers(config.cols_per_adc)) * config.n_lanes
+    col_count = int(rng.integers(1, config.out_cols - col_base + 1))
     starts = [Start.ZERO, Start.PSUM, *([Start.LAST] * 3 if before else [])]
     start = Start(int(rng.choice(starts)))
     if before is not None and start is Start.LAST:  # accumulators stay where they are
         col_count = before.col_count
-        col_base = int(rng.integers((config.cols - col_count) // config.n_adcs + 1)) * config.n_adcs
+        col_base = int(rng.integers((config.out_cols - col_count) // config.n_lanes + 1)) * config.n_lanes
     plan = int(rng.integers(1, config.x_slices + 1))
     each = rng.choice(config.steps, (1 if config.analog_slices else plan, config.w_slices)).tolist()
     steps = each * plan if config.analog_slices else each
@@ -156,9 +161,9 @@ def random_chain(config: Config, rng: Rng, *, macros: int = 1) -> Chain:
     return Chain(
         macro=int(rng.integers(macros)),
         rounds=tuple(rounds),
-        mult=rng.integers(-(2**15), 2**15, config.cols).astype(np.int32),
-        add=rng.integers(-(2**31), 2**31, config.cols).astype(np.int32),
-        residual_mult=rng.integers(-(2**15), 2**15, config.cols).astype(np.int32),
+        mult=rng.integers(-(2**15), 2**15, config.out_cols).astype(np.int32),
+        add=rng.integers(-(2**31), 2**31, config.out_cols).astype(np.int32),
+        residual_mult=rng.integers(-(2**15), 2**15, config.out_cols).astype(np.int32),
     )
 
 

@@ -10,7 +10,7 @@ from builders import random_weights
 from twinor.config import replace
 from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
 
-from tb.common.configs import OFFSET, PULSED, RAGGED, SLICED, TINY, TWOS
+from tb.common.configs import OFFSET, PULSED, RAGGED, REFERENCED, SLICED, TINY, TWOS
 
 if TYPE_CHECKING:
     from builders import Rng
@@ -33,7 +33,7 @@ SHARED = replace(
 )
 """One ADC for all columns."""
 
-CONFIGS = [replace(config, psum_bits=14) for config in (TINY, OFFSET, TWOS, SLICED, RAGGED, SHARED, PULSED)]
+CONFIGS = [replace(config, psum_bits=14) for config in (TINY, OFFSET, TWOS, SLICED, RAGGED, SHARED, PULSED, REFERENCED)]
 """Every encoding and slicing on small macros, with room for the partial sums of `tiled_network`."""
 
 SHIFTS = {"conv1": 9, "conv2": 10, "fc1": 11, "fc2": 1}
@@ -62,7 +62,7 @@ def tiled_network(config: Config, rng: Rng) -> IntegerNetwork:
 
     The widths follow the macro: every layer but the last has more columns than fit, and all have more rows.
     """
-    wide, rows = config.cols + max(1, config.n_adcs // 2), config.rows
+    wide, rows = config.out_cols + max(1, config.n_lanes // 2), config.rows
 
     def weight(channels: int, *shape: int) -> np.ndarray:
         flat = random_weights(config, rng, int(np.prod(shape)), channels)

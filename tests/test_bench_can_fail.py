@@ -26,6 +26,7 @@ SMALL = replace(
     psum_bits=16,
 )  # fmt: skip
 OFFSET = replace(SMALL, weight_encoding="offset", cell_bits=4)
+REFERENCED = replace(OFFSET, ref_cols=True)
 CORRECTED = replace(SMALL, column_correction=True)
 PULSED = replace(SMALL, input_mode="pulse_width", wl_cycles=3)
 BITS = replace(SMALL, weight_encoding="twos_complement", cell_bits=1)
@@ -74,13 +75,22 @@ MUTANTS = [
     Mutant("shift_add", "{psum[PSUM_BITS-1]}", "{1'b0}", "partial_sums"),
     Mutant("shift_add", "negate_i ? -change : change", "change", "partial_sums", BITS),
     Mutant("shift_add", "+ WEIGHT_BITS - 1)", "+ WEIGHT_BITS)", "partial_sums", OFFSET),
+    Mutant("shift_add", "CODE_BITS] - reference", "CODE_BITS]", "partial_sums", REFERENCED),
+    Mutant(
+        "shift_add",
+        "(REF_COLS == 1) ? codes[CODE_BITS-1:0]",
+        "(REF_COLS == 1) ? ~codes[CODE_BITS-1:0]",
+        "partial_sums",
+        REFERENCED,
+    ),
+    Mutant("cim_macro", "lanes + REF_COLS[15:0]", "lanes", "clip_low", REFERENCED),
     Mutant("shift_add", "= start + added", "= start", None),
     Mutant("wl_dac", "sign[l] ? -x : x", "x", None),
     Mutant("wl_dac", "sign_of[k] == phase_i", "!phase_i", None),
     Mutant("residual", "= code * mult;", "= code + mult;", None),
     Mutant("residual", "col_i + have_q", "col_i", None),
     Mutant("residual", "have_q < lanes_i", "have_q <= lanes_i", None),
-    Mutant("round_check", "mux * N_ADCS + col_count", "col_count", None),
+    Mutant("round_check", "mux * N_LANES + col_count", "col_count", None),
     Mutant("round_check", "+ bias_rows > ROWS", "> ROWS", None),
     Mutant("round_check", "step[0] ? 8'd2", "step[0] ? 8'd1", None),
     Mutant("macro_ctrl", "= armed_q && !write && !bad;", "= armed_q && !write;", None),
@@ -144,7 +154,11 @@ def _cosim(config: Config, rtl: Path, folder: Path) -> None:
     cosim(config, network, placement, die, images, rtl=rtl, reproducers=folder)
 
 
-@pytest.mark.parametrize("config", [SMALL, OFFSET, BITS, PULSED], ids=lambda c: f"{c.weight_encoding}-{c.input_mode}")
+def _named(config: Config) -> str:
+    return f"{config.weight_encoding}-{config.input_mode}" + "-ref_cols" * config.ref_cols
+
+
+@pytest.mark.parametrize("config", [SMALL, OFFSET, REFERENCED, BITS, PULSED], ids=_named)
 def test_the_unchanged_verilog_passes(config: Config, tmp_path: Path) -> None:
     """Else every mutant would count as found."""
     _cosim(config, RTL, tmp_path)
@@ -167,7 +181,7 @@ def _bench(block: str, config: Config, folder: Path, rtl: Path) -> None:
 @pytest.mark.parametrize(
     ("block", "config"),
     sorted({(m.block, m.config) for m in MUTANTS}, key=repr),
-    ids=lambda value: value if isinstance(value, str) else f"{value.weight_encoding}-{value.input_mode}",
+    ids=lambda value: value if isinstance(value, str) else _named(value),
 )
 def test_the_bench_passes_the_unchanged_block(block: str, config: Config, tmp_path: Path) -> None:
     """Else every mutant of the block would count as caught."""

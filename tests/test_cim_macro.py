@@ -26,9 +26,9 @@ def stated_cycles() -> dict[str, list[int]]:
 def test_the_cycles_of_the_specification_are_those_of_golden(path: Path) -> None:
     config = load(path)
     steps = ((1,) * config.w_slices,) * config.x_slices
-    whole = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols}
+    whole = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.out_cols}
     rnd = Round(**whole, steps=steps, end=End.RAW)
-    table = np.zeros(config.cols, dtype=np.int32)
+    table = np.zeros(config.out_cols, dtype=np.int32)
     chain = Chain(macro=0, rounds=(rnd,), mult=table, add=table)
     when = macro_ctrl.schedule(config, chain, vectors=8)[0]
     settle, convert = config.wl_cycles + config.settle_cycles, config.cols_per_adc * (config.trials + 1)

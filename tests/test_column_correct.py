@@ -46,7 +46,7 @@ def test_hand_computed_corrections() -> None:
 @given(configs(column_correction=True), seeds)
 def test_an_ideal_die_is_not_changed(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    die = programmed(config, random_weights(config, rng, config.rows, config.cols))
+    die = programmed(config, random_weights(config, rng, config.rows, config.out_cols))
     chain = random_chain(config, rng)
     flow = stimulus(config, chain, rng, vectors=2)
     plain = replace(config, column_correction=False)

@@ -267,6 +267,11 @@ WIDEST = {
 }
 CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"active_rows": 9}, "active_rows = 9 exceeds rows = 8"),
+    ({"ref_cols": True}, "ref_cols takes an offset back, which weight_encoding = differential does not have"),
+    (
+        {"ref_cols": True, "weight_encoding": "offset", "cols_per_adc": 4},
+        "ref_cols leaves no column for weights: one ADC has all cols = 4",
+    ),
     ({"cols_per_adc": 3}, "cols_per_adc = 3 must divide cols = 4"),
     ({"in_lanes": 3}, "in_lanes = 3 must divide rows = 8"),
     ({"adc_bits": 9, "frac_bits": 10}, "thresholds need adc_bits + 2 * frac_bits <= 28"),
@@ -372,9 +377,11 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
         "input_mode": "pulse_width", "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
     }  # fmt: skip
     base = replace(tiny, adc_bits=6)  # wide enough for `step: unit`
-    assert other.keys() == (DIGITAL | ANALOG).keys()
+    offset = replace(base, weight_encoding="offset")
+    assert other.keys() | {"ref_cols"} == (DIGITAL | ANALOG).keys()
     digests = {replace(base, **{key: value}).digest() for key, value in other.items()} | {base.digest()}
-    assert len(digests) == len(other) + 1
+    digests.add(replace(offset, ref_cols=True).digest())
+    assert len(digests) == len(other) + 2
     assert all(len(d) == 64 and int(d, 16) >= 0 for d in digests)
 
 

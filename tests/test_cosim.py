@@ -67,14 +67,17 @@ def _check_figures(c: Case, result: CosimResult) -> None:
     weighted = [layer for layer in c.network.layers if isinstance(layer, Conv2d | Linear)]
     for layer, told in zip(weighted, result.layers, strict=True):
         columns, rows = len(layer.weight), layer.weight[0].size
-        row_tiles, column_tiles = -(-rows // c.config.rows), -(-columns // c.config.cols)
+        row_tiles, column_tiles = -(-rows // c.config.rows), -(-columns // c.config.out_cols)
         vectors = len(c.images) * positions[layer.name]
         tiles = [min(c.config.rows, rows - top) for top in range(0, rows, c.config.rows)]
         groups = sum(-(-tile // c.config.active_rows) for tile in tiles)
         assert (told.name, told.rows, told.cols) == (layer.name, rows, columns)
         assert told.tiles == row_tiles * column_tiles
         assert told.rounds == vectors * row_tiles * column_tiles
-        assert told.conversions == vectors * groups * c.config.x_slices * c.config.w_slices * columns
+        widths = [min(c.config.out_cols, columns - left) for left in range(0, columns, c.config.out_cols)]
+        references = c.config.ref_cols * sum(-(-width // c.config.n_lanes) for width in widths)
+        converted = columns + references
+        assert told.conversions == vectors * groups * c.config.x_slices * c.config.w_slices * converted
         traces = [trace for (name, _), chain in golden.items() if name == layer.name for trace in chain]
         assert told.clipped == sum(trace.clipped for trace in traces)
         chains = [chain.chain for chain in c.placement.layers[layer.name].chains]

@@ -123,22 +123,24 @@ def write_logs(config: Config, traces: Sequence[RoundTrace], prefix: Path) -> No
     """The three logs that the harness of tb/cosim.v would write for these traces; idle lanes hold anything."""
     rng = np.random.default_rng(0)
     adcs, hold, code, out = config.n_adcs, [], [], []
+    ref, count = int(config.ref_cols), config.n_adcs - config.ref_cols
     for v in range(len(traces[0].hold_cycles)):
         for t in traces:
             for p in range(len(t.passes)):
                 hold.append(digits([t.hold_cycles[v, p]], 32) + digits(t.word_lines[v, p], config.dac_bits))
-                for first in range(0, t.rnd.col_count if converts(config, t.rnd, t.passes[p]) else 0, adcs):
-                    columns = slice(first, first + adcs)
+                for first in range(0, t.rnd.col_count if converts(config, t.rnd, t.passes[p]) else 0, count):
+                    own = list(range(first, min(first + count, t.rnd.col_count)))
+                    columns = [t.rnd.col_count + first // count] * ref + own  # the reference's ADC is the first
 
-                    def lanes(values: np.ndarray) -> list[int]:
-                        return [*values.tolist(), *rng.integers(0, 8, adcs - len(values)).tolist()]
+                    def lanes(values: np.ndarray, width: int = adcs) -> list[int]:
+                        return [*values.tolist(), *rng.integers(0, 8, width - len(values)).tolist()]
 
                     trials = [k for n in range(config.trials)[::-1] for k in lanes(t.trials[v, p, columns, n])]
                     code.append(
                         digits([t.code_cycles[v, p, first]], 32)
                         + digits(trials, config.trials)
                         + digits(lanes(t.codes[v, p, columns]), config.code_bits)
-                        + digits(lanes(t.partial_sums[v, p, columns]), config.acc_bits)
+                        + digits(lanes(t.partial_sums[v, p, own], count), config.acc_bits)
                     )
             for c in range(t.outputs.shape[1]):
                 flag = digits([t.last_flags[v, c]], 8)

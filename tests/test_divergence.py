@@ -46,7 +46,7 @@ def faulty_job(rng: Rng) -> Job:
         one_round(FAULTY, row_base=3, row_count=9, col_base=3, col_count=5, end=End.HOLD),
         one_round(FAULTY, row_count=4, col_count=5, start=Start.LAST, end=End.REQUANT, shift=1, lo=-200, hi=200),
     )
-    chain = chain_of(FAULTY, *rounds, mult=np.full(FAULTY.cols, 2, dtype=np.int32))
+    chain = chain_of(FAULTY, *rounds, mult=np.full(FAULTY.out_cols, 2, dtype=np.int32))
     flow = stimulus(FAULTY, chain, rng, vectors=3)
     return job_of(FAULTY, wild_die(FAULTY, rng), chain, flow)
 
@@ -57,7 +57,7 @@ def places(job: Job, kind: str) -> list[tuple[int, int, int, int]]:
     for vector in range(job.vectors):
         for index, rnd in enumerate(job.chain.rounds):
             order = passes(job.config, rnd)
-            phases = range(0, rnd.col_count, job.config.n_adcs) if kind == "code" else range(1)
+            phases = range(0, rnd.col_count, job.config.n_lanes) if kind == "code" else range(1)
             if kind != "out":
                 result += [(vector, index, p, column) for p in range(len(order)) for column in phases]
             elif rnd.end is not End.HOLD:

@@ -40,6 +40,12 @@ pytestmark = pytest.mark.fast
 # The design page in plain Python //
 
 
+def plain_column(config: Config, c: int) -> tuple[int, int]:
+    """Column of the array that holds an output column, and the reference of its position, which stands before it."""
+    position, lane = divmod(c, config.n_adcs - 1 if config.ref_cols else config.n_adcs)
+    return position * config.n_adcs + lane + (1 if config.ref_cols else 0), position * config.n_adcs
+
+
 def plain_quantity(config: Config, die: Die, m: int, words: dict[int, int], column: int, j: int) -> int:
     """Exact sum of strength times drive over the driven word lines, the pair subtracted."""
     lines = config.lines_per_cell
@@ -75,11 +81,14 @@ def plain_round(config: Config, die: Die, m: int, rnd: Round, x: list[int], acc:
             seen = [(1, rnd.steps[-1], weighted)]
         for (weight, steps, parts), c in product(seen, range(rnd.col_count)):
             for j, step in enumerate(steps):
-                q = sum(part * plain_quantity(config, die, m, words, rnd.col_base + c, j) for part, words in parts)
+                column, reference = plain_column(config, rnd.col_base + c)
+                code = 0
+                for at, times in [(column, 1)] + [(reference, -1)] * config.ref_cols:
+                    q = sum(part * plain_quantity(config, die, m, words, at, j) for part, words in parts)
+                    code += times * plain_code(config, die, m, q, at, step)
                 negative = config.weight_encoding == "twos_complement" and j == config.w_slices - 1
-                code = plain_code(config, die, m, q, rnd.col_base + c, step) * (-1 if negative else 1)
-                acc[c] += sign * weight * 2 ** (j * config.cell_bits) * step * code
-            if config.weight_encoding == "offset":
+                acc[c] += sign * weight * 2 ** (j * config.cell_bits) * step * (-code if negative else code)
+            if config.weight_encoding == "offset" and not config.ref_cols:
                 total = sum(part * sum(words.values()) for part, words in parts)
                 acc[c] -= sign * 2 ** (config.weight_bits - 1) * weight * total
     return acc
@@ -128,7 +137,7 @@ def test_a_chain_does_what_the_design_page_says(config: Config, seed: int, varie
 @given(configs(), seeds)
 def test_an_ideal_code_is_the_quantity_over_the_step_rounded_half_up_and_clipped(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    weights = random_weights(config, rng, config.rows, config.cols)
+    weights = random_weights(config, rng, config.rows, config.out_cols)
     chain = random_chain(config, rng)
     flow = stimulus(config, chain, rng, vectors=3)
     die = programmed(config, weights)
@@ -143,8 +152,11 @@ def test_an_ideal_code_is_the_quantity_over_the_step_rounded_half_up_and_clipped
             first = at - p.x_slice if config.slice_accumulation == "analog" else at
             for v in range(3):
                 words = [dict(enumerate(trace.word_lines[v, n].tolist())) for n in range(first, at + 1)]
-                for c, code in enumerate(trace.codes[v, at].tolist()):
-                    parts = [plain_quantity(config, die, 0, w, trace.rnd.col_base + c, p.w_slice) for w in words]
+                columns = [plain_column(config, trace.rnd.col_base + c) for c in range(trace.rnd.col_count)]
+                references = sorted({reference for _, reference in columns}) if config.ref_cols else []
+                places = [column for column, _ in columns] + references
+                for column, code in zip(places, trace.codes[v, at].tolist(), strict=True):
+                    parts = [plain_quantity(config, die, 0, w, column, p.w_slice) for w in words]
                     q = sum(part * 2 ** (n * config.dac_bits) for n, part in enumerate(parts))
                     ideal = floor(Fraction(q, unit * step) + Fraction(1, 2))
                     assert code == min(max(ideal, config.code_min), config.code_max)
@@ -156,7 +168,7 @@ def test_an_ideal_code_is_the_quantity_over_the_step_rounded_half_up_and_clipped
 
 
 def assert_exact(config: Config, rng: np.random.Generator, *, vectors: int) -> None:
-    weights = random_weights(config, rng, config.rows, config.cols)
+    weights = random_weights(config, rng, config.rows, config.out_cols)
     chain = chain_of(config, one_round(config))
     x = rng.integers(0, 1 << config.input_bits, (vectors, config.rows))
     x[0], x[1] = (1 << config.input_bits) - 1, 0
@@ -191,7 +203,7 @@ def test_every_encoding_is_exact_when_its_adc_is_lossless(config: Config, rng: n
 @pytest.mark.parametrize("config", [NOR40, TINY, SLICED], ids=ids)
 def test_the_full_steps_never_clip(config: Config, rng: np.random.Generator) -> None:
     """At the largest step only rounding is lost: at most half a step per conversion."""
-    weights = np.full((config.rows, config.cols), config.weight_max)
+    weights = np.full((config.rows, config.out_cols), config.weight_max)
     weights[:, ::2] = config.weight_min
     steps = ((config.steps[-1],) * config.w_slices,) * config.x_slices
     x = np.full((1, config.rows), (1 << config.input_bits) - 1)
@@ -228,7 +240,7 @@ def test_no_chain_overflows_the_accumulators(config: Config, signed: bool) -> No
     more = {"steps": widest, "signed": signed}
     first = one_round(config, start=Start.PSUM, residual=True, **more)
     later = one_round(config, start=Start.LAST, **more)
-    top, mult = 1 << config.input_bits, np.full(config.cols, (1 << 15) - 1, dtype=np.int32)
+    top, mult = 1 << config.input_bits, np.full(config.out_cols, (1 << 15) - 1, dtype=np.int32)
     chain = chain_of(config, first, *[later] * (config.max_rounds - 1), residual_mult=mult)
     x = np.full((1, config.rows), top - 1)
     if signed:  # in phase 0 no current flows and codes are the lowest; phase 1 subtracts the highest where cells are on
@@ -241,8 +253,8 @@ def test_no_chain_overflows_the_accumulators(config: Config, signed: bool) -> No
     for on in patterns:
         for start in (-psum, psum - 1):
             psums, residuals = (
-                np.full((1, config.cols), start),
-                np.full((1, config.cols), -top if start < 0 else top - 1),
+                np.full((1, config.out_cols), start),
+                np.full((1, config.out_cols), -top if start < 0 else top - 1),
             )
             inputs = [x] * len(chain.rounds)
             traces = cim_macro.run_chain(config, extreme_die(config, on), chain, inputs, psums, residuals)
@@ -269,15 +281,16 @@ def test_every_seam_of_a_trace_has_its_shape_and_type(config: Config, seed: int,
     for t in traces:
         v, p, c = vectors, len(t.passes), t.rnd.col_count
         out = c if t.rnd.end is not End.HOLD else 0
+        a = c + (-(-c // (config.n_adcs - 1)) if config.ref_cols else 0)  # a reference for each position
         expected = {
             "word_lines": ((v, p, config.rows), np.uint8),
-            "trials": ((v, p, c, config.trials), np.uint16),
-            "codes": ((v, p, c), np.int16),
+            "trials": ((v, p, a, config.trials), np.uint16),
+            "codes": ((v, p, a), np.int16),
             "partial_sums": ((v, p, c), np.int64),
             "outputs": ((v, out), np.int64),
             "last_flags": ((v, out), np.uint8),
             "hold_cycles": ((v, p), np.int64),
-            "code_cycles": ((v, p, c), np.int64),
+            "code_cycles": ((v, p, a), np.int64),
             "out_cycles": ((v, out), np.int64),
         }
         got = {name: (getattr(t, name).shape, getattr(t, name).dtype) for name in expected}

@@ -16,6 +16,7 @@ from tb.common.configs import (
     PULSED_OFFSET,
     RAGGED,
     REDUNDANT,
+    REFERENCED,
     SHARED,
     SHARED_OFFSET,
     SLICED,
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.lint
 CONFIGS = [
     *(load(path) for path in sorted(PRESETS.glob("*.yaml"))),
     *(OFFSET, TWOS, SLICED, RAGGED, REDUNDANT, CORRECTED, SHARED, SHARED_OFFSET, PULSED, PULSED_OFFSET),
+    REFERENCED,
 ]
 
 STAND_IN_WAIVERS = ["-Wno-WIDTH", "-Wno-BLKSEQ"]

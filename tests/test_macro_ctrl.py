@@ -17,6 +17,7 @@ from tb.common.configs import (
     OFFSET,
     RAGGED,
     RAGGED_OFFSET,
+    REFERENCED,
     SHARED,
     SHARED_OFFSET,
     SLICED,
@@ -26,25 +27,27 @@ from tb.common.configs import (
 )
 from tb.common.stimulus import random_chain
 
-ALL = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET]
+ALL = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET, REFERENCED]
 
 
 def chain_of(config: Config, *rounds: Round) -> Chain:
     """A chain with an empty column table."""
-    table = np.zeros(config.cols, dtype=np.int32)
+    table = np.zeros(config.out_cols, dtype=np.int32)
     return Chain(macro=0, rounds=rounds, mult=table, add=table)
 
 
 def full_round(config: Config, *, start: Start = Start.ZERO, end: End = End.HOLD) -> Round:
     """A round over the whole macro."""
     steps = ((1,) * config.w_slices,) * config.x_slices
-    whole = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols}
+    whole = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.out_cols}
     return Round(**whole, steps=steps, start=start, end=end)
 
 
 @pytest.mark.fast
 @pytest.mark.parametrize(
-    "config", [*map(load, sorted(PRESETS.glob("*.yaml"))), TWOS, SLICED, RAGGED, SHARED, SHARED_OFFSET], ids=ids
+    "config",
+    [*map(load, sorted(PRESETS.glob("*.yaml"))), TWOS, SLICED, RAGGED, SHARED, SHARED_OFFSET, REFERENCED],
+    ids=ids,
 )
 def test_steady_state_runs_at_the_floor(config: Config) -> None:
     """A full tile whose outputs leave once a vector: the converters, or the settling, never wait."""

@@ -77,9 +77,16 @@ def walk(config: Config, placement: Placement, layer: PlacedLayer) -> Found:
         for rnd, (top, bottom) in zip(c.chain.rounds, c.rows, strict=True):
             assert (rnd.row_count, rnd.col_count) == (bottom - top, c.cols[1] - c.cols[0])
             rows = slice(rnd.row_base, rnd.row_base + rnd.row_count)
-            found.used[c.chain.macro, rows, rnd.col_base : rnd.col_base + rnd.col_count] += 1
+            lanes = config.n_adcs - config.ref_cols
             for column in range(rnd.col_count):
-                held = weight_of(config, placement.levels[c.chain.macro], rnd.col_base + column)
+                position, lane = divmod(rnd.col_base + column, lanes)
+                if config.ref_cols and lane == 0:
+                    reference = position * config.n_adcs
+                    found.used[c.chain.macro, rows, reference] += 1
+                    assert not weight_of(config, placement.levels[c.chain.macro], reference)[rows].any()
+                place = position * config.n_adcs + lane + config.ref_cols
+                found.used[c.chain.macro, rows, place] += 1
+                held = weight_of(config, placement.levels[c.chain.macro], place)
                 found.weights[top:bottom, c.cols[0] + column] = held[rows]
                 found.times[top:bottom, c.cols[0] + column] += 1
     return found
@@ -114,8 +121,8 @@ def test_chains_run_and_partial_sums_flow_from_one_to_the_next(config: Config, s
         ends = [rnd.end for rnd in c.chain.rounds]
         assert ends == [*[End.HOLD] * (len(ends) - 1), End.REQUANT if last else End.RAW]
         numbers = np.arange(c.cols[0] + 1, c.cols[1] + 1)
-        assert np.array_equal(c.chain.mult, np.pad(numbers, (0, config.cols - len(numbers))))
-        assert np.array_equal(c.chain.add, np.pad(-numbers, (0, config.cols - len(numbers))))
+        assert np.array_equal(c.chain.mult, np.pad(numbers, (0, config.out_cols - len(numbers))))
+        assert np.array_equal(c.chain.add, np.pad(-numbers, (0, config.out_cols - len(numbers))))
         assert {(rnd.shift, rnd.lo, rnd.hi) for rnd in c.chain.rounds} == {(2, 0, 0)}
 
 

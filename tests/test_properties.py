@@ -139,7 +139,7 @@ def test_a_whole_output_more_in_add_is_an_output_more(seed: int, shift: int, mor
 @given(configs(), seeds)
 def test_a_lossless_macro_is_linear_in_its_inputs_and_in_its_weights(config: Config, seed: int) -> None:
     config, rng = lossless(config), np.random.default_rng(seed)
-    weights = random_weights(config, rng, config.rows, config.cols)
+    weights = random_weights(config, rng, config.rows, config.out_cols)
     x = activations(config, rng)
     part = rng.integers(0, x, endpoint=True)
     assert np.array_equal(exact(config, weights, x), exact(config, weights, part) + exact(config, weights, x - part))
@@ -156,12 +156,12 @@ def test_a_lossless_macro_is_linear_in_its_inputs_and_in_its_weights(config: Con
 @given(configs(), seeds)
 def test_every_encoding_and_slicing_gives_the_same_exact_integers(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    weights, x = rng.integers(-7, 8, (config.rows, config.cols)), rng.integers(0, 16, (3, config.rows))
+    weights, x = rng.integers(-7, 8, (config.rows, config.out_cols)), rng.integers(0, 16, (3, config.rows))
     seen = []
     for encoding in ENCODINGS:
         cells = 1 if encoding == "twos_complement" else int(rng.integers(1, 4))
         keys = {"weight_encoding": encoding, "cell_bits": cells, "dac_bits": int(rng.integers(1, 5))}
-        keys |= {"slice_accumulation": "digital", "input_mode": "voltage"}
+        keys |= {"slice_accumulation": "digital", "input_mode": "voltage", "ref_cols": False}
         macro = lossless(replace(config, weight_bits=4, input_bits=4, **keys))
         seen.append(exact(macro, weights, x).tolist())
     assert seen[0] == seen[1] == seen[2]
@@ -173,7 +173,7 @@ def test_input_slices_run_alone_recombine_to_the_whole_on_any_die(config: Config
     rng = np.random.default_rng(seed)
     config = replace(config, slice_accumulation="digital")
     die, rnd, x = wild_die(config, rng), random_round(config, rng), activations(config, rng)
-    total = np.zeros((len(x), config.cols), dtype=np.int64)
+    total = np.zeros((len(x), config.out_cols), dtype=np.int64)
     for i, steps in enumerate(rnd.steps):
         alone = (x >> i * config.dac_bits) & ((1 << config.dac_bits) - 1)
         total += run(config, die, chain_of(config, changed(rnd, steps=(steps,))), alone) << i * config.dac_bits
@@ -214,7 +214,7 @@ def test_residual_codes_enter_as_their_products_do_as_partial_sums(config: Confi
     rng = np.random.default_rng(seed)
     config = replace(config, psum_bits=24)
     die, x, top = wild_die(config, rng), activations(config, rng), 1 << config.input_bits
-    codes, mult = rng.integers(-top, top, (len(x), config.cols)), rng.integers(-(2**15), 2**15, config.cols)
+    codes, mult = rng.integers(-top, top, (len(x), config.out_cols)), rng.integers(-(2**15), 2**15, config.out_cols)
     rnd = one_round(config)
     added = chain_of(config, changed(rnd, residual=True), residual_mult=mult.astype(np.int32))
     got = run(config, die, added, x, residuals=codes)
@@ -230,8 +230,23 @@ def test_where_nothing_is_lost_slices_may_come_together_before_or_after_the_adc(
     config = replace(config, **({"input_bits": 2, "dac_bits": 1, "max_rounds": 2, "input_mode": "voltage"} | shared))
     assume(config.held_max <= config.code_max)
     x = activations(config, rng) - 2 * int(rng.integers(2))
-    rnd, weights = one_round(config, signed=bool((x < 0).any())), random_weights(config, rng, config.rows, config.cols)
+    rnd, weights = (
+        one_round(config, signed=bool((x < 0).any())),
+        random_weights(config, rng, config.rows, config.out_cols),
+    )
     assert np.array_equal(run(config, programmed(config, weights), chain_of(config, rnd), x), x @ weights)
+
+
+@FEW
+@given(configs(weight_encoding="offset", ref_cols=True), seeds)
+def test_reference_columns_take_back_what_every_cell_has_in_common(config: Config, seed: int) -> None:
+    """A leak of one level in every cell, references too: the sum of the word lines would not know of it."""
+    config, rng = lossless(replace(config, adc_bits=8, cell_bits=min(config.cell_bits, 3))), np.random.default_rng(seed)
+    assume(2 * config.held_max <= config.code_max)
+    weights, x = random_weights(config, rng, config.rows, config.out_cols), activations(config, rng)
+    die = programmed(config, weights)
+    leaky = changed(die, strength=die.strength + (1 << config.frac_bits))
+    assert np.array_equal(run(config, leaky, chain_of(config, one_round(config)), x), x @ weights)
 
 
 # Order and place on any die //
@@ -250,7 +265,7 @@ def test_inputs_may_come_in_any_order_if_their_cells_move_along(config: Config, 
     before, after = (cim_macro.run_chain(config, d, chain, [i])[0] for d, i in ((die, x), (moved, x[:, order])))
     assert np.array_equal(before.trials, after.trials) and np.array_equal(before.outputs, after.outputs)
     config, order = lossless(config), rng.permutation(config.rows)
-    weights = random_weights(config, rng, config.rows, config.cols)
+    weights = random_weights(config, rng, config.rows, config.out_cols)
     assert np.array_equal(exact(config, weights, x), exact(config, weights[order], x[:, order]))
 
 
@@ -262,10 +277,12 @@ def test_columns_may_stand_anywhere_if_their_tables_move_along(config: Config, s
     die, x = wild_die(config, rng), activations(config, rng)
     top = 1 << config.acc_bits - 1
     rnd = random_round(config, rng, end=End.REQUANT, shift=int(rng.integers(1, 12)), lo=-top, hi=top - 1)
-    mult, add = rng.integers(-99, 99, config.cols, np.int32), rng.integers(-9999, 9999, config.cols, np.int32)
-    adcs, positions = rng.permutation(config.n_adcs), rng.permutation(config.cols_per_adc)
+    mult, add = rng.integers(-99, 99, config.out_cols, np.int32), rng.integers(-9999, 9999, config.out_cols, np.int32)
+    positions, ref = rng.permutation(config.cols_per_adc), int(config.ref_cols)  # the reference ADC stays the first
+    adcs = np.concatenate([np.arange(ref), ref + rng.permutation(config.n_lanes)])
     source = (positions[:, None] * config.n_adcs + adcs).reshape(-1)  # the column that stands there now
     lines = die.strength.reshape(1, config.rows, config.cols, -1)[:, :, source]
+    source = (positions[:, None] * config.n_lanes + adcs[ref:] - ref).reshape(-1)  # the output
     moved = changed(die, strength=lines.reshape(die.strength.shape), threshold=die.threshold[:, adcs])
     before = run(config, die, chain_of(config, rnd, mult=mult, add=add), x)
     after = run(config, moved, chain_of(config, rnd, mult=mult[source], add=add[source]), x)
@@ -301,7 +318,7 @@ def test_what_a_chain_does_not_use_changes_nothing(config: Config, seed: int) ->
     rows, cols = np.zeros(config.rows, dtype=bool), np.zeros(config.cols, dtype=bool)
     for rnd in chain.rounds:
         rows[rnd.row_base : rnd.row_base + rnd.driven_rows] = True
-        cols[rnd.col_base : rnd.col_base + rnd.col_count] = True
+        cols[cim_macro.converted_columns(config, rnd)] = True
     other = wild_die(config, rng)
     lines = np.repeat(cols, config.bit_lines // config.cols)
     adcs = cols.reshape(-1, config.n_adcs).any(axis=0)
@@ -311,7 +328,7 @@ def test_what_a_chain_does_not_use_changes_nothing(config: Config, seed: int) ->
     threshold = np.where(adcs[:, None] & trials, die.threshold, ~other.threshold)
     width = max(rnd.col_count for rnd in chain.rounds)
     tables = {
-        name: np.where(np.arange(config.cols) < width, getattr(chain, name), 7)
+        name: np.where(np.arange(config.out_cols) < width, getattr(chain, name), 7)
         for name in ("mult", "add", "residual_mult")
     }
     mixed = changed(die, strength=strength, drive=drive, threshold=threshold)

@@ -19,6 +19,7 @@ from tb.common.configs import (
     OFFSET,
     RAGGED,
     RAGGED_OFFSET,
+    REFERENCED,
     SHARED,
     SHARED_OFFSET,
     SLICED,
@@ -29,7 +30,7 @@ from tb.common.configs import (
 from tb.common.descriptors import with_field
 from tb.common.stimulus import random_chain
 
-CONFIGS = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET]
+CONFIGS = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET, REFERENCED]
 
 
 def descriptors(config: Config, chain: Chain) -> list[list[int]]:
@@ -63,8 +64,8 @@ def disturbed(config: Config, rng: np.random.Generator, rnd: Round) -> Round:
         {"row_base": rnd.row_base + int(rng.choice([1, config.in_lanes]))},
         {"row_count": int(rng.integers(0, config.rows - rnd.row_base + 2))},
         {"bias_rows": int(rng.integers(0, config.rows - rnd.row_base - rnd.row_count + 2))},
-        {"col_base": rnd.col_base + config.n_adcs},
-        {"col_count": int(rng.integers(0, config.cols - rnd.col_base + 2))},
+        {"col_base": rnd.col_base + config.n_lanes},
+        {"col_count": int(rng.integers(0, config.out_cols - rnd.col_base + 2))},
         {"steps": (rnd.steps[0],) * plan if plan * config.w_slices <= 4 * (config.round_words - 6) else rnd.steps},
         {"steps": (row,) * len(rnd.steps)},
         {"start": Start(rng.choice(list(Start)))},
@@ -123,7 +124,7 @@ ONE = Round(row_base=0, row_count=8, col_base=0, col_count=4, steps=((1,), (1,))
     ],
 )
 def test_a_field_beyond_its_limit_breaks_its_rule(field: str, good: int, bad: int, error: RoundError) -> None:
-    table = np.zeros(TINY.cols, dtype=np.int32)
+    table = np.zeros(TINY.out_cols, dtype=np.int32)
     words = descriptors(TINY, Chain(macro=0, rounds=(ONE,), mult=table, add=table))[0]
     for value, expected in ((good, RoundError.NONE), (bad, error)):
         assert round_error(TINY, with_field(words, field, value), index=0, cols_before=0) is expected
@@ -131,7 +132,7 @@ def test_a_field_beyond_its_limit_breaks_its_rule(field: str, good: int, bad: in
 
 @pytest.mark.fast
 def test_rules_that_need_a_place_in_the_chain() -> None:
-    table = np.zeros(TINY.cols, dtype=np.int32)
+    table = np.zeros(TINY.out_cols, dtype=np.int32)
     last = dataclasses.replace(ONE, start=Start.LAST)
     words = descriptors(TINY, Chain(macro=0, rounds=(ONE, last), mult=table, add=table))
     assert round_error(TINY, words[1], index=1, cols_before=4) is RoundError.NONE

@@ -77,7 +77,7 @@ def test_words_have_addresses_of_their_own_and_the_last_round_ends_them(config: 
     chain = random_chain(config, np.random.default_rng(seed))
     address = pack(config, chain)[:, 0].tolist()
     assert len(set(address)) == len(address) and max(address) < 1 << 16
-    table = [TABLE_ADDR + k for k in range(2 * config.cols)]
+    table = [TABLE_ADDR + k for k in range(2 * config.out_cols)]
     rounds = [n * ROUND_STRIDE + k for n in range(len(chain.rounds)) for k in range(config.round_words)]
     assert config.round_words <= ROUND_STRIDE
     assert address == table + rounds  # the sequencer arms itself at the last word

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from twinor.config import Config
+from twinor.config import Config, replace
 from twinor.golden import flash_array, shift_add
 from twinor.rounds import Pass
 
@@ -15,6 +15,7 @@ from tb.common.configs import (
     NOR40,
     OFFSET,
     RAGGED,
+    REFERENCED,
     SHARED,
     SHARED_OFFSET,
     SLICED,
@@ -28,6 +29,16 @@ def add(config: Config, acc: int, code: int, *, p: Pass, step: int, total: int =
     """One code into one accumulator."""
     sums = shift_add.accumulate(config, np.array([[acc]]), np.array([[code]]), np.array([total]), p=p, step=step)
     return int(sums[0, 0])
+
+
+@pytest.mark.fast
+def test_a_reference_code_takes_the_place_of_the_word_line_sum() -> None:
+    """The code above the reference weighs as a code does; the sum of the word lines no longer counts."""
+    acc, codes, reference = np.array([[100, 100]]), np.array([[9, 2]]), np.array([[5, 5]])
+    for total in (0, 7):
+        after = shift_add.accumulate(REFERENCED, acc, codes, np.array([total]), reference, p=Pass(0, 1, 1), step=3)
+        assert after.tolist() == [[100 + 4 * 3 * 16, 100 - 3 * 3 * 16]]
+    assert REFERENCED.digital_offset == 0 and REFERENCED.round_bound < replace(REFERENCED, ref_cols=False).round_bound
 
 
 @pytest.mark.fast

@@ -20,7 +20,7 @@ from twinor.trace import (
     mismatches,
 )
 
-from tb.common.configs import RAGGED
+from tb.common.configs import RAGGED, REFERENCED
 
 pytestmark = pytest.mark.fast
 
@@ -98,6 +98,21 @@ def test_one_wrong_value_anywhere_is_found_and_counted(name: str, traces: list[R
             assert mismatches(traces, wrong) == dict.fromkeys(SEAMS, 0) | {ARRAYS[name]: 1}
 
 
+def test_a_reference_column_is_told_by_its_position() -> None:
+    """Trials and codes of the references stand behind those of the round's columns."""
+    rng = np.random.default_rng(3)
+    chain = chain_of(REFERENCED, one_round(REFERENCED, col_base=2, col_count=3))
+    flow = stimulus(REFERENCED, chain, rng, vectors=2)
+    golden = cim_macro.run_chain(REFERENCED, wild_die(REFERENCED, rng), chain, flow.inputs)
+    assert golden[0].codes.shape[2] == 3 + 2 and golden[0].partial_sums.shape[2] == 3
+    assert golden[0].conversions == 2 * golden[0].converted * 5
+    for seam, at in (("codes", (1, 2, 4)), ("trials", (1, 2, 4, 0))):
+        told = found(golden, (0, seam, at, None))
+        assert (told.seam, told.reference, told.cycle) == (seam, 1, int(golden[0].code_cycles[1, 2, 4]))
+        assert "weight slice 0, reference column of position 1: golden" in str(told)
+    assert found(golden, (0, "codes", (1, 2, 2), None)).reference is None
+
+
 def test_coordinates_name_the_pass_and_the_column(traces: list[RoundTrace]) -> None:
     assert list(traces[1].passes) == [Pass(0, 0, 0), Pass(0, 1, 0), Pass(1, 0, 0), Pass(1, 1, 0)]
     divergence = found(traces, (1, "codes", (2, 3, 6), None))
@@ -147,7 +162,7 @@ def test_the_cycle_of_a_code_is_that_of_its_own_multiplexer_position(column: int
     assert vars(divergence)["cycle"] == taken[column]
     assert taken.tolist() == sorted(taken.tolist())
     phase = [int(cycle) for cycle in dict.fromkeys(taken.tolist())]
-    assert phase.index(int(taken[column])) == column // RAGGED.n_adcs
+    assert phase.index(int(taken[column])) == column // RAGGED.n_lanes
 
 
 def test_the_cycle_of_other_seams(traces: list[RoundTrace]) -> None:

@@ -129,7 +129,7 @@ def small_job(config: Config) -> Job:
     """One vector through the whole macro."""
     rng = np.random.default_rng(3)
     last = one_round(config, end=End.REQUANT, shift=1, lo=-(2**9), hi=2**9 - 1)
-    chain = chain_of(config, last, mult=np.full(config.cols, 2, dtype=np.int32))
+    chain = chain_of(config, last, mult=np.full(config.out_cols, 2, dtype=np.int32))
     return Job(
         config=config, die=wild_die(config, rng), chain=chain, inputs=stimulus(config, chain, rng, vectors=1).inputs
     )

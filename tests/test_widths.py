@@ -18,7 +18,7 @@ def test_weights_and_activations_of_any_width_are_exact(
 ) -> None:
     """Both ends of either range are there: -8 times -8 for four signed bits."""
     config, low = every_width(encoding, bits), -(1 << bits - 1) if signed else 0
-    weights = random_weights(config, rng, config.rows, config.cols)
+    weights = random_weights(config, rng, config.rows, config.out_cols)
     x = rng.integers(low, low + (1 << bits), (12, config.rows))
     x[0], x[1] = low, low + (1 << bits) - 1
     chain = chain_of(config, one_round(config, signed=signed))

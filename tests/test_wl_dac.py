@@ -83,7 +83,7 @@ def test_hand_computed_phases_of_signed_activations() -> None:
 @pytest.mark.parametrize(("bad", "signed"), [(-1, False), (4, False), (-3, True), (2, True)])
 def test_activations_out_of_range_are_refused(bad: int, signed: bool) -> None:
     rnd = dataclasses.replace(full(TINY, 0, 1), signed=signed)
-    table = np.zeros(TINY.cols, dtype=np.int32)
+    table = np.zeros(TINY.out_cols, dtype=np.int32)
     allowed = "-2 .. 1" if signed else "0 .. 3"
     with pytest.raises(ValueError, match=f"activations {bad} .. {bad}: expected {allowed}"):
         check_streams(TINY, Chain(macro=0, rounds=(rnd,), mult=table, add=table), [np.array([[bad]])], None, macros=1)

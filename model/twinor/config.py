@@ -65,7 +65,7 @@ class Config:
     rows: int
     """Word lines of the macro."""
     cols: int
-    """Output columns of one MVM; each takes `bit_lines / cols` physical bit lines."""
+    """Columns of the array; each takes `bit_lines / cols` physical bit lines."""
     active_rows: int
     """Word lines driven at once (one row group)."""
     cols_per_adc: int
@@ -92,6 +92,8 @@ class Config:
     """`binary`, or the weight of each trial from first to last: a redundant search, longer than `adc_bits`."""
     column_correction: bool
     """Codes are corrected by a gain and an offset of each physical column."""
+    ref_cols: bool
+    """The first ADC's columns hold the offset, and its codes are subtracted, instead of what word lines add up to."""
     wl_cycles: int
     """Clock cycles from a word-line change to a steady word line; the slots of a pulse."""
     settle_cycles: int
@@ -172,8 +174,18 @@ class Config:
 
     @property
     def n_adcs(self) -> int:
-        """ADCs; output column c belongs to ADC `c % n_adcs` at multiplexer position `c // n_adcs`."""
+        """ADCs; column c of the array belongs to ADC `c % n_adcs` at multiplexer position `c // n_adcs`."""
         return self.cols // self.cols_per_adc
+
+    @property
+    def n_lanes(self) -> int:
+        """Output columns of a multiplexer position: one of each ADC but that of the reference columns."""
+        return self.n_adcs - self.ref_cols
+
+    @property
+    def out_cols(self) -> int:
+        """Output columns of one MVM; column c is lane `c % n_lanes` of multiplexer position `c // n_lanes`."""
+        return self.n_lanes * self.cols_per_adc
 
     @property
     def bipolar(self) -> bool:
@@ -211,6 +223,11 @@ class Config:
     def weight_offset(self) -> int:
         """What offset encoding adds to a weight before it is programmed."""
         return 1 << (self.weight_bits - 1) if self.weight_encoding == "offset" else 0
+
+    @property
+    def digital_offset(self) -> int:
+        """Offset that shift-add takes back by the sum of the word lines, where no reference column does."""
+        return 0 if self.ref_cols else self.weight_offset
 
     @property
     def weight_min(self) -> int:
@@ -260,7 +277,7 @@ class Config:
         )
         code = max(-self.code_min, self.code_max) << self.step_shift_max
         inputs = sum(((1 << self.dac_bits) - 1) << (i * self.dac_bits) for i in range(self.x_slices))
-        return 2 * groups * slices * code + self.weight_offset * inputs * self.rows
+        return 2 * groups * slices * code + self.digital_offset * inputs * self.rows
 
     @property
     def residual_bits(self) -> int:
@@ -303,13 +320,13 @@ class Config:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
         digital: dict[str, Any] = {key.upper(): getattr(self, key) for key in DIGITAL}
         del digital["BIAS_ROWS"]  # the placer's alone: descriptors say how many rows of a round are bias
-        digital["COLUMN_CORRECTION"] = int(self.column_correction)
+        digital["COLUMN_CORRECTION"], digital["REF_COLS"] = int(self.column_correction), int(self.ref_cols)
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
         digital["INPUT_MODE"] = INPUT_MODES.index(self.input_mode)
         digital["SLICE_ACCUMULATION"] = ACCUMULATIONS.index(self.slice_accumulation)
         digital["SAR_WEIGHTS"] = Packed.of(self.weights, self.adc_bits)
-        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "trials", "code_bits", "acc_bits")
-        more = ("wl_bits", "wl_sum_bits", "round_words", "step_shift_max", "residual_bits", "current_bits")
+        derived = ("x_slices", "w_slices", "bit_lines", "n_adcs", "n_lanes", "out_cols", "trials", "code_bits")
+        more = ("acc_bits", "wl_bits", "wl_sum_bits", "round_words", "step_shift_max", "residual_bits", "current_bits")
         digital |= {key.upper(): getattr(self, key) for key in derived + more}
         return digital | {"MULT_BITS": MULT_BITS, "ADD_BITS": ADD_BITS}
 

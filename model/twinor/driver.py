@@ -21,7 +21,7 @@ __all__ = ["MAGIC", "MAJOR", "Driver", "DriverError"]
 MAGIC, MAJOR = 0x43494D31, 1
 """What `id` reads, and the major version of the register map that this driver knows."""
 
-IDENTIFICATION = ("shape", "groups", "weights", "inputs", "conversion", "sums", "chains")
+IDENTIFICATION = ("shape", "groups", "weights", "inputs", "conversion", "sums", "chains", "options")
 """Registers whose fields are parameters of the macro."""
 
 

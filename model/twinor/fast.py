@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from twinor.errors import PlacementError, TwinorError
+from twinor.golden.cim_macro import converted_columns
 from twinor.golden.wl_dac import magnitudes
 from twinor.rounds import End, Pass, Start, check_streams, converts, passes
 
@@ -105,8 +106,10 @@ class Engine:
             negative = config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1
             weight = step << (x_shift + p.w_slice * config.cell_bits)
             change = self.convert(macro, rnd, q, step) * (-weight if negative else weight)
-            if config.weight_offset and p.w_slice == 0:
-                change = change - (config.weight_offset << x_shift) * wl_sum
+            if config.ref_cols:
+                change = change[:, : rnd.col_count] - change[:, rnd.col_count :][:, self._position(rnd)]
+            elif config.digital_offset and p.w_slice == 0:
+                change = change - (config.digital_offset << x_shift) * wl_sum
             acc = acc - change if p.phase else acc + change
         return acc
 
@@ -114,8 +117,9 @@ class Engine:
         """What every conversion of a round sees.
 
         Yields:
-            its pass, the held column quantities int64[vectors, columns] in `2**(-2 * frac_bits)` array units, and the
-            sum of the word-line codes int64[vectors, 1]; one input slice, or all of them weighed by charge sharing.
+            its pass, the held quantities int64[vectors, columns] of all columns that are converted, in
+            `2**(-2 * frac_bits)` array units, and the sum of the word-line codes int64[vectors, 1]; one input slice,
+            or all of them weighed by charge sharing.
         """
         config = self.config
         driven = [torch.from_numpy(magnitudes(rnd, x, phase=s)) for s in range(1 + rnd.signed)]
@@ -130,6 +134,10 @@ class Engine:
             if converts(config, rnd, p):
                 yield p, q, wl_sum
 
+    def _position(self, rnd: Round) -> torch.Tensor:
+        """Multiplexer position of each output column, counted from the first of the round."""
+        return torch.arange(rnd.col_count) // self.config.n_lanes
+
     def _slice(self, driven: torch.Tensor, p: Pass) -> torch.Tensor:
         """Word-line codes of the rows that the pass drives."""
         config = self.config
@@ -142,7 +150,7 @@ class Engine:
         top = rnd.row_base + p.group * config.active_rows
         rows = slice(top, top + codes.shape[1])
         lines = self.die.strength[macro, rows].reshape(codes.shape[1], config.cols, config.w_slices, -1)
-        chosen = lines[:, rnd.col_base : rnd.col_base + rnd.col_count, p.w_slice].astype(np.int64) // self.strength_unit
+        chosen = lines[:, converted_columns(config, rnd), p.w_slice].astype(np.int64) // self.strength_unit
         cells = chosen[..., 0] - chosen[..., 1] if config.lines_per_cell == 2 else chosen[..., 0]
         table = torch.from_numpy(self.die.drive[macro, rows].astype(np.int64) // self.drive_unit)
         drive = table[torch.arange(codes.shape[1]), codes]
@@ -158,7 +166,7 @@ class Engine:
         search is golden's, trial by trial.
         """
         config = self.config
-        adcs = np.arange(rnd.col_base, rnd.col_base + rnd.col_count) % config.n_adcs
+        adcs = converted_columns(config, rnd) % config.n_adcs
         table = torch.from_numpy(self.die.threshold[macro, adcs].astype(np.int64)).mul(step)
         if self.monotone[macro]:
             passed = torch.searchsorted(table[:, 1:].contiguous(), q.T.contiguous(), right=True).T
@@ -173,7 +181,7 @@ class Engine:
 
     def _correct(self, macro: int, rnd: Round, code: torch.Tensor) -> torch.Tensor:
         """Codes after the column correction."""
-        config, columns = self.config, slice(rnd.col_base, rnd.col_base + rnd.col_count)
+        config, columns = self.config, converted_columns(self.config, rnd)
         if not config.column_correction:
             return code
         gain, offset = (torch.from_numpy(t[macro, columns].astype(np.int64)) for t in (self.die.gain, self.die.offset))

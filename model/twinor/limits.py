@@ -52,6 +52,7 @@ DIGITAL = {
     "adc_bits": (2, 12),
     "sar_weights": ("binary",),
     "column_correction": (False, True),
+    "ref_cols": (False, True),
     "wl_cycles": (1, 255),
     "settle_cycles": (1, 255),
     "in_lanes": (1, 64),
@@ -105,6 +106,14 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
     """What values say together: whether each rule is broken, and the sentence for it."""
     return [
         (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
+        (
+            c.ref_cols and c.weight_encoding != "offset",
+            f"ref_cols takes an offset back, which weight_encoding = {c.weight_encoding} does not have",
+        ),
+        (
+            c.ref_cols and c.cols <= c.cols_per_adc,
+            f"ref_cols leaves no column for weights: one ADC has all cols = {c.cols}",
+        ),
         (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
         (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
         (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),

@@ -2,8 +2,8 @@
 """Placement: layers become tiles on macros, and tiles become chains of rounds.
 
 A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel).
-It is cut into tiles of at most `rows` x `cols`; bias rows, where the macro keeps some, follow those of the first tile.
-Tiles of one column range that fit side by side in a macro form one chain, each round starting from the last one's
+It is cut into tiles of at most `rows` x `out_cols`; bias rows, where the macro keeps some, follow those of the first
+tile. Tiles of one column range that fit side by side in a macro form one chain, each round starting from the last one's
 accumulators; further chains start from the raw accumulators of the chain before.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 from twinor.bias import bias_code, bias_rows
 from twinor.errors import PlacementError, UnsupportedLayer
 from twinor.golden import flash_array
+from twinor.golden.adc_frontend import array_columns, ref_columns
 from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
 from twinor.rounds import Chain, End, Round, Start, validate
 
@@ -180,8 +181,8 @@ def _place_layer(
 ) -> PlacedLayer:
     matrix = weight_matrix(layer)
     chains: list[PlacedChain] = []
-    for left in range(0, matrix.shape[1], config.cols):
-        cols = (left, min(left + config.cols, matrix.shape[1]))
+    for left in range(0, matrix.shape[1], config.out_cols):
+        cols = (left, min(left + config.out_cols, matrix.shape[1]))
         chains += _place_columns(config, layer, matrix, steps, cols, images, first=len(chains), signed=signed)
     if any(c.psum_from is not None for c in chains):
         _check_psums(config, layer, steps, matrix.shape[0], signed=signed)
@@ -200,7 +201,7 @@ def _place_columns(
     signed: bool,
 ) -> list[PlacedChain]:
     """All row tiles of one column range, as many side by side in a macro as fit."""
-    width = -(-(cols[1] - cols[0]) // config.n_adcs)  # multiplexer positions
+    width = -(-(cols[1] - cols[0]) // config.n_lanes)  # multiplexer positions
     beside = min(config.cols_per_adc // width, config.max_rounds)
     height = config.rows - config.bias_rows
     tiles = [(top, min(top + height, matrix.shape[0])) for top in range(0, matrix.shape[0], height)]
@@ -241,7 +242,7 @@ def _rounds(
             Round(
                 row_base=0,
                 row_count=bottom - top,
-                col_base=n * width * config.n_adcs,
+                col_base=n * width * config.n_lanes,
                 col_count=cols[1] - cols[0],
                 steps=steps,
                 start=Start.LAST if n else Start.PSUM if resumed else Start.ZERO,
@@ -262,7 +263,7 @@ def _column_table(
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
     """Weights of the bias rows, int8[bias_rows, columns], and `mult` and `add` of the column table, int32[2, cols]."""
     bias, rest = bias_rows(config, layer.requant)
-    table = np.zeros((2, config.cols), dtype=np.int32)
+    table = np.zeros((2, config.out_cols), dtype=np.int32)
     table[0, : cols[1] - cols[0]] = layer.requant.mult[cols[0] : cols[1]]
     table[1, : cols[1] - cols[0]] = rest[cols[0] : cols[1]]
     return bias[:, cols[0] : cols[1]], table
@@ -276,15 +277,17 @@ def _program(
     rounds: tuple[Round, ...],
     bias: NDArray[np.int8],
 ) -> NDArray[np.uint8]:
-    """Cell levels of one macro; cells of no tile stay at level 0 (off)."""
-    levels = np.zeros((config.rows, config.bit_lines), dtype=np.uint8)
-    lines = config.w_slices * config.lines_per_cell
+    """Cell levels of one macro; cells of no tile stay at level 0 (off). A reference column holds weights of 0."""
+    levels = np.zeros((config.rows, config.cols, config.w_slices * config.lines_per_cell), dtype=np.uint8)
     for (top, bottom), rnd in zip(rows, rounds, strict=True):
         weights = np.concatenate([matrix[top:bottom, cols[0] : cols[1]], bias[: rnd.bias_rows]])
+        columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
+        driven = levels[rnd.row_base : rnd.row_base + rnd.driven_rows]
+        if config.ref_cols:
+            driven[:, ref_columns(config, columns)] = flash_array.levels(config, np.zeros((1, 1), dtype=np.int8))
         tile = flash_array.levels(config, weights)
-        left = rnd.col_base * lines
-        levels[rnd.row_base : rnd.row_base + rnd.driven_rows, left : left + tile.shape[1]] = tile
-    return levels
+        driven[:, array_columns(config, columns)] = tile.reshape(*weights.shape, -1)
+    return levels.reshape(config.rows, config.bit_lines)
 
 
 def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int, *, signed: bool) -> None:
@@ -293,7 +296,7 @@ def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int, *,
     converted = steps[-1:] if config.analog_slices else steps
     slices = [(i, j, s) for i, row in enumerate(converted) for j, s in enumerate(row)]
     one_group = sum(s * code << (i * config.dac_bits + j * config.cell_bits) for i, j, s in slices)
-    offset = config.weight_offset * ((1 << config.input_bits) - 1) * (rows + config.bias_rows)
+    offset = config.digital_offset * ((1 << config.input_bits) - 1) * (rows + config.bias_rows)
     height = config.rows - config.bias_rows
     driven = [min(height, rows - top) + (config.bias_rows if top == 0 else 0) for top in range(0, rows, height)]
     groups = sum(-(-count // config.active_rows) for count in driven)

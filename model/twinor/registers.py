@@ -16,6 +16,7 @@ REGISTERS: Final = {
     "conversion": 0x018,
     "sums": 0x01C,
     "chains": 0x020,
+    "options": 0x024,
     "control": 0x040,
     "command": 0x044,
     "status": 0x048,
@@ -84,6 +85,13 @@ FIELDS: Final = {
     "chains": {
         "max_rounds": (0, 16),
         "round_words": (16, 16),
+    },
+    "options": {
+        "trials": (0, 8),
+        "input_mode": (8, 1),
+        "slice_accumulation": (9, 1),
+        "column_correction": (10, 1),
+        "ref_cols": (11, 1),
     },
     "control": {
         "enable": (0, 1),

@@ -71,7 +71,7 @@ class Round:
     Attributes:
         row_base: first word line, a multiple of `in_lanes`.
         row_count: activations of a vector, at least 1; activation `i` drives word line `row_base + i`.
-        col_base: first output column, a multiple of `n_adcs`.
+        col_base: first output column, a multiple of `n_lanes`.
         col_count: output columns, at least 1.
         steps: ADC step in array units by input slice and weight slice; its length is the input slice plan.
         shift, lo, hi: requantization, used with `End.REQUANT`.
@@ -103,7 +103,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """The program of one macro: its rounds and the column table (int32[cols] each, by output column of the round).
+    """The program of one macro: its rounds and the column table (int32[out_cols] each, by output column of the round).
 
     `residual_mult` is what residual codes are multiplied by, None for zeros.
     """
@@ -172,8 +172,8 @@ def validate(config: Config, chain: Chain) -> None:
     )
     for name, table, bits in tables:
         limit = 1 << (bits - 1)
-        if table.shape != (config.cols,) or np.any(table < -limit) or np.any(table >= limit):
-            raise PlacementError(f"column table {name}: expected {config.cols} signed {bits}-bit integers")
+        if table.shape != (config.out_cols,) or np.any(table < -limit) or np.any(table >= limit):
+            raise PlacementError(f"column table {name}: expected {config.out_cols} signed {bits}-bit integers")
     for before, after in pairwise(chain.rounds):
         if after.start is Start.LAST and after.col_count != before.col_count:
             raise PlacementError(
@@ -250,9 +250,9 @@ def _row_rules(c: Config, rnd: Round) -> list[Rule]:
 
 
 def _column_rules(c: Config, rnd: Round) -> list[Rule]:
-    beside, bases = c.cols - rnd.col_base, range(0, c.cols, c.n_adcs)
+    beside, bases = c.out_cols - rnd.col_base, range(0, c.out_cols, c.n_lanes)
     return [
-        ("col_base", rnd.col_base, rnd.col_base in bases, f"multiples of {c.n_adcs} below {c.cols}"),
+        ("col_base", rnd.col_base, rnd.col_base in bases, f"multiples of {c.n_lanes} below {c.out_cols}"),
         ("col_count", rnd.col_count, 1 <= rnd.col_count <= beside, f"1 .. {beside}"),
     ]
 
@@ -300,7 +300,7 @@ def pack(config: Config, chain: Chain) -> NDArray[np.uint32]:
     """
     words: list[tuple[int, int]] = []
     residual = chain.residual_table
-    for column in range(config.cols):
+    for column in range(config.out_cols):
         both = int(residual[column]) << MULT_BITS | int(chain.mult[column]) & ((1 << MULT_BITS) - 1)
         words.append((TABLE_ADDR + 2 * column, both & 0xFFFFFFFF))
         words.append((TABLE_ADDR + 2 * column + 1, int(chain.add[column]) & 0xFFFFFFFF))
@@ -313,7 +313,7 @@ def pack(config: Config, chain: Chain) -> NDArray[np.uint32]:
 def _round_words(config: Config, rnd: Round, *, last: bool) -> list[int]:
     words = [
         rnd.row_base | rnd.row_count << 16,
-        rnd.col_base // config.n_adcs | rnd.col_count << 16,
+        rnd.col_base // config.n_lanes | rnd.col_count << 16,
         len(rnd.steps)
         | rnd.start << 8
         | rnd.end << 10
@@ -342,7 +342,7 @@ def unpack(config: Config, words: NDArray[np.uint32], *, macro: int = 0) -> Chai
         rounds.append(_unpack_round(config, [memory[base + k] for k in range(config.round_words)]))
         if memory[base + 2] >> 12 & 1:
             break
-    table = [memory[TABLE_ADDR + k] for k in range(2 * config.cols)]
+    table = [memory[TABLE_ADDR + k] for k in range(2 * config.out_cols)]
     mult = np.array([_signed(word, MULT_BITS) for word in table[::2]], dtype=np.int32)
     add = np.array([_signed(word, ADD_BITS) for word in table[1::2]], dtype=np.int32)
     residual = np.array([_signed(word >> MULT_BITS, MULT_BITS) for word in table[::2]], dtype=np.int32)
@@ -364,7 +364,7 @@ def _unpack_round(config: Config, w: list[int]) -> Round:
     return Round(
         row_base=w[0] & 0xFFFF,
         row_count=w[0] >> 16,
-        col_base=(w[1] & 0xFFFF) * config.n_adcs,
+        col_base=(w[1] & 0xFFFF) * config.n_lanes,
         col_count=w[1] >> 16,
         steps=tuple(tuple(steps[k : k + config.w_slices]) for k in range(0, len(steps), config.w_slices)),
         start=Start(w[2] >> 8 & 3),

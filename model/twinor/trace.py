@@ -38,20 +38,21 @@ MISSING = UNKNOWN + 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundTrace:
-    """Every seam of one round; V vectors, P passes, C columns.
+    """Every seam of one round; V vectors, P passes, C columns, A columns that are converted.
 
+    A is C, or more by the reference column of each multiplexer position, which come last.
     A pass that is only shared, and converted with a later one, has zeros from `trials` to `code_cycles`.
 
     Attributes:
         rnd: the round.
         passes: its passes in order.
         word_lines: word-line codes, [V, P, rows].
-        trials: kept trials and the one under trial, as bits, first trial in the top bit, [V, P, C, trials].
-        codes: ADC codes, [V, P, C].
+        trials: kept trials and the one under trial, as bits, first trial in the top bit, [V, P, A, trials].
+        codes: ADC codes, [V, P, A].
         partial_sums: accumulators after each pass, [V, P, C].
         outputs: what leaves the macro, [V, C]; [V, 0] if the round holds its accumulators.
         last_flags: 1 beside the output that ends the chain, [V, C] or [V, 0].
-        code_cycles: cycle in which a column's code was taken, [V, P, C].
+        code_cycles: cycle in which a column's code was taken, [V, P, A].
         hold_cycles: cycle in which the columns of a pass were held or shared, [V, P].
         out_cycles: cycle in which an output left, [V, C] or [V, 0].
         clipped: conversions whose column quantity lies outside the ADC's range; only golden knows.
@@ -88,6 +89,7 @@ class Divergence(TwinorError):
         seam: one of `SEAMS`, or of `COUNTERS`, which are compared after the last vector.
         vector, round, row_group, x_slice, w_slice, column: where in the chain; column is None for a whole word line
             vector or a cycle count.
+        reference: multiplexer position of the reference column that differs, counted from the round's first, or None.
         golden, other: the two values.
         sim_time: nanoseconds of simulation time, None if the other engine has no clock.
         stall: what the harness said if the macro stalled, else empty.
@@ -102,6 +104,7 @@ class Divergence(TwinorError):
         self.vector = self.round = self.row_group = self.x_slice = self.w_slice = 0
         self.seam = ""
         self.column: int | None = None
+        self.reference: int | None = None
         self.golden: int | None = None
         self.other: int | None = None
         vars(self).update(where)
@@ -115,8 +118,7 @@ class Divergence(TwinorError):
         else:
             place += [f"vector {self.vector}", f"round {self.round}", f"row group {self.row_group}"]
             place += [f"input slice {self.x_slice}", f"weight slice {self.w_slice}"]
-        unit = "word line" if self.seam == "word_lines" else "column"
-        place += [f"{unit} {self.column}" if self.column is not None else ""]
+        place += [self.unit()]
         time = f" at {self.sim_time} ns" if self.sim_time is not None else ""
         stall = f"; the macro {self.stall}" if self.stall else ""
         again = command(program(), "replay", Path(self.reproducer), "--waves") if self.reproducer else ""
@@ -124,6 +126,13 @@ class Divergence(TwinorError):
         return (
             f"divergence at seam {self.seam}: {', '.join(p for p in place if p)}: {self.values()}{time}{stall}{replay}"
         )
+
+    def unit(self) -> str:
+        """What differs: `column 3`, `word line 3`, `reference column of position 1`, or nothing of the kind."""
+        if self.reference is not None:
+            return f"reference column of position {self.reference}"
+        kind = "word line" if self.seam == "word_lines" else "column"
+        return f"{kind} {self.column}" if self.column is not None else ""
 
     def values(self) -> str:
         """Both values, as `golden 3, rtl X`."""
@@ -180,6 +189,7 @@ def _divergence(g: RoundTrace, o: RoundTrace, *, vector: int, index: int, p: int
     ours, theirs = _seam_arrays(g)[seam][vector, p], _seam_arrays(o)[seam][vector, p]
     at = np.unravel_index(int((ours != theirs).reshape(-1).argmax()), ours.shape)
     column = None if seam == "cycles" else int(at[0])
+    beyond = seam in ("trials", "codes") and int(at[0]) >= g.rnd.col_count
     where = g.passes[p]
     return Divergence(
         seam=seam,
@@ -189,6 +199,7 @@ def _divergence(g: RoundTrace, o: RoundTrace, *, vector: int, index: int, p: int
         x_slice=where.x_slice,
         w_slice=where.w_slice,
         column=column,
+        reference=int(at[0]) - g.rnd.col_count if beyond else None,
         golden=int(ours[at]),
         other=int(theirs[at]),
         cycle=_cycle(o, vector, p, seam, column),

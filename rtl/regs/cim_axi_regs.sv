@@ -41,6 +41,11 @@ module cim_axi_regs (
         input wire [7:0] hwif_in_sums_add_bits,
         input wire [15:0] hwif_in_chains_max_rounds,
         input wire [15:0] hwif_in_chains_round_words,
+        input wire [7:0] hwif_in_options_trials,
+        input wire hwif_in_options_input_mode,
+        input wire hwif_in_options_slice_accumulation,
+        input wire hwif_in_options_column_correction,
+        input wire hwif_in_options_ref_cols,
         output logic hwif_out_control_enable,
         output logic hwif_out_control_reset,
         output logic hwif_out_command_clip_clear,
@@ -143,6 +148,7 @@ module cim_axi_regs (
     logic decoded_reg_strb_conversion;
     logic decoded_reg_strb_sums;
     logic decoded_reg_strb_chains;
+    logic decoded_reg_strb_options;
     logic decoded_reg_strb_control;
     logic decoded_reg_strb_command;
     logic decoded_reg_strb_status;
@@ -206,6 +212,9 @@ module cim_axi_regs (
         decoded_reg_strb_chains = cpuif_req_masked & (cpuif_addr == 18'h20) & !cpuif_req_is_wr;
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h20);
         is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h20) & !cpuif_req_is_wr;
+        decoded_reg_strb_options = cpuif_req_masked & (cpuif_addr == 18'h24) & !cpuif_req_is_wr;
+        is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h24);
+        is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h24) & !cpuif_req_is_wr;
         decoded_reg_strb_control = cpuif_req_masked & (cpuif_addr == 18'h40);
         is_valid_addr |= cpuif_req_masked & (cpuif_addr == 18'h40);
         is_valid_rw |= cpuif_req_masked & (cpuif_addr == 18'h40);
@@ -1364,6 +1373,13 @@ always @(*) begin
         if(rd_mux_addr == 18'h20) begin
             readback_data_var[15:0] = hwif_in_chains_max_rounds;
             readback_data_var[31:16] = hwif_in_chains_round_words;
+        end
+        if(rd_mux_addr == 18'h24) begin
+            readback_data_var[7:0] = hwif_in_options_trials;
+            readback_data_var[8] = hwif_in_options_input_mode;
+            readback_data_var[9] = hwif_in_options_slice_accumulation;
+            readback_data_var[10] = hwif_in_options_column_correction;
+            readback_data_var[11] = hwif_in_options_ref_cols;
         end
         if(rd_mux_addr == 18'h40) begin
             readback_data_var[0] = field_storage_control_enable_value;

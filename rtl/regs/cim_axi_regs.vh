@@ -22,6 +22,11 @@ wire [7:0] regs_sums_mult_bits;
 wire [7:0] regs_sums_add_bits;
 wire [15:0] regs_chains_max_rounds;
 wire [15:0] regs_chains_round_words;
+wire [7:0] regs_options_trials;
+wire regs_options_input_mode;
+wire regs_options_slice_accumulation;
+wire regs_options_column_correction;
+wire regs_options_ref_cols;
 wire regs_control_enable;
 wire regs_control_reset;
 wire regs_command_clip_clear;
@@ -112,6 +117,11 @@ cim_axi_regs u_regs (
   .hwif_in_sums_add_bits(regs_sums_add_bits),
   .hwif_in_chains_max_rounds(regs_chains_max_rounds),
   .hwif_in_chains_round_words(regs_chains_round_words),
+  .hwif_in_options_trials(regs_options_trials),
+  .hwif_in_options_input_mode(regs_options_input_mode),
+  .hwif_in_options_slice_accumulation(regs_options_slice_accumulation),
+  .hwif_in_options_column_correction(regs_options_column_correction),
+  .hwif_in_options_ref_cols(regs_options_ref_cols),
   .hwif_out_control_enable(regs_control_enable),
   .hwif_out_control_reset(regs_control_reset),
   .hwif_out_command_clip_clear(regs_command_clip_clear),

@@ -199,7 +199,7 @@ class Shell:
             got = await self.frame()
             assert got == expected, f"outputs of vector {v} at {bench.now()}: expected {expected}, got {got}"
             seen += len(got)
-        await ClockCycles(self.dut.clk_i, 2 * self.cfg.cols)
+        await ClockCycles(self.dut.clk_i, 2 * self.cfg.out_cols)
         assert self.sink.empty() and not self.sink.active, "more results than golden has"
         assert all(source.empty() for source in (self.act, self.psum, self.res)), "activations or sums were not taken"
         return seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from twinor.config import MULT_BITS
 from twinor.golden.column_correct import GAIN_BITS, OFFSET_BITS
 from twinor.rounds import ROUND_STRIDE, STEP_WORD, TABLE_ADDR, End, pack
@@ -16,13 +17,14 @@ from tb.common.values import partly
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
     from twinor.config import Config
     from twinor.die import Die
     from twinor.rounds import Chain, Round
 
     from tb.common.values import Bits
 
-__all__ = ["activation_beats", "chain_words", "die_words", "residual_columns", "table_columns"]
+__all__ = ["activation_beats", "by_position", "chain_words", "die_words", "residual_columns", "table_columns"]
 
 FLAGS, SHIFT = 0x7FFF, 0x1F0000
 """Bits of word 2 that count in every round, and in one whose outputs are requantized."""
@@ -40,6 +42,22 @@ def activation_beats(config: Config, x: Sequence[int]) -> Iterator[dict[str, Bit
     for n in range(0, len(x), lanes):
         some = x[n : n + lanes]
         yield {"data_i": partly(pack_words(some, bits), lanes * bits, (1 << len(some) * bits) - 1)}
+
+
+def by_position(config: Config, rnd: Round, columns: NDArray[np.integer]) -> list[NDArray[np.integer]]:
+    """What the columns of a round have, cut into multiplexer positions; the reference column of each comes first.
+
+    Example:
+        >>> from twinor.config import load, replace
+        >>> from twinor.rounds import Round
+        >>> cfg = replace(load("nor40_int4_exact"), cols=12, cols_per_adc=4, ref_cols=True)
+        >>> rnd = Round(row_base=0, row_count=1, col_base=0, col_count=3, steps=((1,),) * 4)
+        >>> by_position(cfg, rnd, np.array([11, 12, 13, 90, 91])), by_position(cfg, rnd, np.array([1, 2, 3]))
+        ([array([90, 11, 12]), array([91, 13])], [array([1, 2]), array([3])])
+    """
+    own, references = columns[: rnd.col_count], columns[rnd.col_count :]
+    starts = range(0, rnd.col_count, config.n_lanes)
+    return [np.concatenate([references[m : m + 1], own[c : c + config.n_lanes]]) for m, c in enumerate(starts)]
 
 
 def die_words(config: Config, die: Die) -> Iterator[dict[str, Bits]]:

@@ -16,6 +16,7 @@ __all__ = [
     "RAGGED",
     "RAGGED_OFFSET",
     "REDUNDANT",
+    "REFERENCED",
     "SHARED",
     "SHARED_OFFSET",
     "SLICED",
@@ -69,6 +70,9 @@ CORRECTED = replace(RAGGED, name="tiny_corrected", column_correction=True)
 
 WIDE_CORRECTED = replace(EXACT, name="exact_corrected", cols=4, cols_per_adc=1, column_correction=True)
 """Unsigned codes of 8 bits, corrected; one multiplexer position."""
+
+REFERENCED = replace(RAGGED, name="tiny_ref", weight_encoding="offset", adc_bits=5, ref_cols=True)
+"""Offset columns in two weight slices; the first of each three columns is a reference, two are output columns."""
 
 RAGGED_OFFSET = replace(RAGGED, name="tiny_ragged_offset", weight_encoding="offset", active_rows=7)
 """The same with offset columns, and rows that are no multiple of what the word-line sum counts to."""

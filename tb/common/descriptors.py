@@ -74,7 +74,7 @@ def spoiled(config: Config, words: Sequence[int], *, cols_before: int) -> Iterat
     c, rows, mux = config, field(words, "row_count"), field(words, "mux")
     base, bias, plan = field(words, "row_base"), field(words, "bias_rows"), field(words, "plan")
     half, room = 1 << (c.acc_bits - 1), c.rows - base - bias
-    most = (c.cols - mux * c.n_adcs, (c.cols - field(words, "col_count")) // c.n_adcs)
+    most = (c.out_cols - mux * c.n_lanes, (c.out_cols - field(words, "col_count")) // c.n_lanes)
     shift_most = 2 * c.step_shift_max
     values = {
         "row_base": (base + 1, base + c.in_lanes, c.rows - 1, c.rows, 0xFFFF - 0xFFFF % c.in_lanes),

@@ -82,9 +82,10 @@ class SeamMonitor(bench.Agent):
         if to_int(inside.code_valid) and to_int(inside.code_ready):
             assert self.lanes, f"codes at {bench.now()} that no pass owes"
             count = self.lanes.pop(0)
-            self.checks["codes"].got(lanes(inside.code, cfg.code_bits, count), time=bench.now())
+            adcs = count + cfg.ref_cols
+            self.checks["codes"].got(lanes(inside.code, cfg.code_bits, adcs), time=bench.now())
             raw = inside.raw_code if cfg.column_correction else inside.code  # a netlist keeps one name of the two
-            codes = np.array(lanes(raw, cfg.code_bits, count))
+            codes = np.array(lanes(raw, cfg.code_bits, adcs))
             self.clips = clip_count.count(cfg, codes, before=self.clips)
             self.checks["partial sums"].got(lanes(inside.sum, cfg.acc_bits, count), time=bench.now())
             self.codes.append(self.cycle)

@@ -77,7 +77,7 @@ class States(Agent):
         ]
         names += ["codes wait", "codes move", "partial sums due", "residuals due"]
         counted = ("partial sums in", "residuals in", "sums to leave")
-        names += [f"{n} {what}" for what in counted for n in range(1, cfg.n_adcs + 1)]
+        names += [f"{n} {what}" for what in counted for n in range(1, cfg.n_lanes + 1)]
         return [*names, "output waits", "output moves"]
 
     def sample(self) -> None:
@@ -153,7 +153,7 @@ class Memories:
         """X in cells at code 0 or of rows no round drives, in thresholds of trial 0 or of ADCs no column uses."""
         codes, trials = 1 << self.cfg.dac_bits, 1 << self.cfg.trials
         rows = {row for rnd in chain.rounds for row in range(rnd.row_base, rnd.row_base + rnd.driven_rows)}
-        adcs = max(rnd.col_count for rnd in chain.rounds)
+        adcs = max(rnd.col_count for rnd in chain.rounds) + self.cfg.ref_cols  # the reference's is the first
         for n, (word, value) in enumerate(self.cells):
             word.value = value if n // codes in rows and n % codes else unknown(len(word))
         for n, (word, value) in enumerate(self.thresholds):

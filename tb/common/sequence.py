@@ -54,7 +54,7 @@ class Expected:
         top = cfg.weight_encoding == "twos_complement" and p.w_slice == cfg.w_slices - 1
         x_shift = 0 if cfg.analog_slices else p.x_slice * cfg.dac_bits
         for position in range(positions):
-            self.checks["samples"].expect((rnd.col_base // cfg.n_adcs + position, step))
+            self.checks["samples"].expect((rnd.col_base // cfg.n_lanes + position, step))
             code = {
                 "position": position,
                 "step": step,
@@ -75,8 +75,8 @@ class Expected:
         cfg, mask = self.cfg, (1 << self.cfg.acc_bits) - 1
         final_position = position == macro_ctrl.phases(cfg, rnd) - 1
         return {
-            "col": position * cfg.n_adcs,
-            "lanes": min(cfg.n_adcs, rnd.col_count - position * cfg.n_adcs),
+            "col": position * cfg.n_lanes,
+            "lanes": min(cfg.n_lanes, rnd.col_count - position * cfg.n_lanes),
             "last": int(last and final_position),
             "raw": int(rnd.end is End.RAW),
             "shift": rnd.shift,

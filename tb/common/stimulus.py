@@ -35,9 +35,9 @@ def random_chain(config: Config, rng: np.random.Generator, *, rounds: int | None
     chain = Chain(
         macro=0,
         rounds=tuple(made),
-        mult=rng.integers(-mult_top, mult_top, config.cols).astype(np.int32),
-        add=rng.integers(-add_top, add_top, config.cols).astype(np.int32),
-        residual_mult=rng.integers(-mult_top, mult_top, config.cols).astype(np.int32),
+        mult=rng.integers(-mult_top, mult_top, config.out_cols).astype(np.int32),
+        add=rng.integers(-add_top, add_top, config.out_cols).astype(np.int32),
+        residual_mult=rng.integers(-mult_top, mult_top, config.out_cols).astype(np.int32),
     )
     validate(config, chain)
     return chain
@@ -47,11 +47,11 @@ def _round(config: Config, rng: np.random.Generator, before: Round | None, *, la
     start = Start(rng.choice(list(Start) if before else [Start.ZERO, Start.PSUM]))
     end = End(rng.choice([End.RAW, End.REQUANT] if last else list(End)))
     row_base = int(rng.integers(config.rows // config.in_lanes)) * config.in_lanes
-    col_base = int(rng.integers(config.cols // config.n_adcs)) * config.n_adcs
-    col_count = int(rng.integers(1, config.cols - col_base + 1))
+    col_base = int(rng.integers(config.out_cols // config.n_lanes)) * config.n_lanes
+    col_count = int(rng.integers(1, config.out_cols - col_base + 1))
     if before and start is Start.LAST:
         col_count = before.col_count
-        col_base = int(rng.integers((config.cols - col_count) // config.n_adcs + 1)) * config.n_adcs
+        col_base = int(rng.integers((config.out_cols - col_count) // config.n_lanes + 1)) * config.n_lanes
     plan = int(rng.integers(1, config.x_slices + 1))
     each = rng.choice(config.steps, (1 if config.analog_slices else plan, config.w_slices)).tolist()
     row_count = int(rng.integers(1, config.rows - row_base + 1))

@@ -205,7 +205,7 @@ class Surroundings(bench.Agent):
     def _held(self, rnd: Round) -> None:
         phases = self.to_sample = macro_ctrl.phases(self.cfg, rnd)
         self.expected.checks["word-line sums of codes"].expect(*[self.shared] * phases)
-        width = self.cfg.n_adcs
+        width = self.cfg.n_lanes
         due = [(min(width, rnd.col_count - m * width), m * width) for m in range(phases)]
         if not self.held_first and rnd.start is Start.PSUM:
             self.streams["psum"].due += due

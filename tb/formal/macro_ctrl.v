@@ -9,10 +9,10 @@
 
 module formal_macro_ctrl #(
   parameter integer ROWS            = 1,
-  parameter integer COLS            = 1,
+  parameter integer OUT_COLS        = 1,
   parameter integer ACTIVE_ROWS     = 1,
   parameter integer COLS_PER_ADC    = 1,
-  parameter integer N_ADCS          = 1,
+  parameter integer N_LANES         = 1,
   parameter integer IN_LANES        = 1,
   parameter integer INPUT_BITS      = 1,
   parameter integer DAC_BITS        = 1,
@@ -83,9 +83,9 @@ module formal_macro_ctrl #(
 
   macro_ctrl #(
     .ROWS           (ROWS),
-    .COLS           (COLS),
+    .OUT_COLS       (OUT_COLS),
     .ACTIVE_ROWS    (ACTIVE_ROWS),
-    .N_ADCS         (N_ADCS),
+    .N_LANES        (N_LANES),
     .INPUT_BITS     (INPUT_BITS),
     .DAC_BITS       (DAC_BITS),
     .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
@@ -241,7 +241,7 @@ module formal_macro_ctrl #(
 
   function good;
     input [DESC_BITS-1:0] d;
-    good = d[31:16] != 0 && {2'd0, d[15:0]} + d[31:16] + d[175:160] <= ROWS && d[63:48] != 0 && d[63:48] <= COLS
+    good = d[31:16] != 0 && {2'd0, d[15:0]} + d[31:16] + d[175:160] <= ROWS && d[63:48] != 0 && d[63:48] <= OUT_COLS
            && d[71:64] != 0 && d[71:64] <= X_SLICES;
   endfunction
 
@@ -309,7 +309,7 @@ module formal_macro_ctrl #(
   end
   always @(posedge clk_i) begin
     up_q         <= 1'b1;
-    more_q       <= convert_cols - conv_col > N_ADCS;
+    more_q       <= convert_cols - conv_col > N_LANES;
     done_phase_q <= phase;
     owed_lanes_q <= psum_lanes;
     res_lanes_q  <= res_lanes;
@@ -367,11 +367,11 @@ module formal_macro_ctrl #(
   // Codes are taken before the trials of the next conversion, so none is ever overwritten.
   wire p_codes = !code_valid_o || trials_q == 0;
   // The phase that converts exists, and its first column is one of the round's.
-  wire p_phase = !convert_busy || (phase < PHASES && conv_col == phase * N_ADCS && conv_col < convert_cols);
+  wire p_phase = !convert_busy || (phase < PHASES && conv_col == phase * N_LANES && conv_col < convert_cols);
   // The codes that wait belong to columns of their round.
-  wire p_column = !code_valid_o || (code_phase < PHASES && code_col == code_phase * N_ADCS && code_col < code_cols);
+  wire p_column = !code_valid_o || (code_phase < PHASES && code_col == code_phase * N_LANES && code_col < code_cols);
   // The lanes on offer are at least one and no more than there are.
-  wire p_lanes = !code_valid_o || (lanes >= 1 && lanes <= N_ADCS && lanes <= code_cols - code_col);
+  wire p_lanes = !code_valid_o || (lanes >= 1 && lanes <= N_LANES && lanes <= code_cols - code_col);
   // The pass that settles exists: its slices are of the plan, its rows of the round.
   wire p_pass = !busy || (x < plan && w < W_SLICES && (!s || two_signs) && left >= 1 && group_q < GROUPS);
   // The rows that are left, and the groups that have settled, are the rows of the round.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from twinor.config import Config, replace
 
-from tb.common.configs import OFFSET, RAGGED, REDUNDANT, SHARED, SHARED_OFFSET, SLICED, TINY, TWOS
+from tb.common.configs import OFFSET, RAGGED, REDUNDANT, REFERENCED, SHARED, SHARED_OFFSET, SLICED, TINY, TWOS
 from tb.formal.engine import FOLDER
 
 __all__ = ["MICRO", "PROOFS", "Proof"]
@@ -65,6 +65,8 @@ WIDE = tuple(replace(c, name=f"{c.name}_8bit", adc_bits=8) for c in (TINY, OFFSE
 ENCODINGS = (TINY, OFFSET, TWOS, SLICED, RAGGED)
 SHARED_TWO = replace(SHARED_OFFSET, name="tiny_shared_offset_2", cols_per_adc=2)
 
+TWO_POSITIONS = tuple(replace(c, name=f"{c.name}_6", cols=6, cols_per_adc=2) for c in (RAGGED, REFERENCED))
+
 MICRO = replace(
     TINY, name="micro", rows=2, cols=2, active_rows=1, in_lanes=1, input_bits=1, adc_bits=2, max_rounds=1
 )  # fmt: skip
@@ -80,7 +82,7 @@ PROOFS = (
     Proof(
         "shift_add",
         ("shift_add.v",),
-        (*ENCODINGS[:-1], SHARED_TWO, replace(RAGGED, name="tiny_ragged_6", cols=6, cols_per_adc=2)),
+        (*ENCODINGS[:-1], SHARED_TWO, *TWO_POSITIONS),
         reach=10,
         show=(
             *("rst_ni", "code_valid_i", "accept", "ours", "first_i", "keep_i", "psum_i", "pass_i", "round", "code"),
@@ -97,7 +99,7 @@ PROOFS = (
     Proof(
         "streams_shift_add",
         ("shift_add.v",),
-        ENCODINGS,
+        (*ENCODINGS, REFERENCED),
         show=("rst_ni", "code_valid_i", "code_ready_o", "first_i", "psum_i", "final_i", "in_q", "sum_valid_o"),
         apart=(
             ("sum_ready_i", "sum_valid_o"),
@@ -129,7 +131,7 @@ PROOFS = (
             *("cim_macro.v", "macro_ctrl.v", "round_check.v", "wl_dac.v", "sar_adc.v", "clip_count.v"),
             *("column_correct.v", "prog_ctrl.v", "residual.v", "shift_add.v", "requantize.v"),
         ),
-        (MICRO, *ENCODINGS),
+        (MICRO, *ENCODINGS, REFERENCED),
         reach=12,
         show=(
             *("rst_ni", "round_valid_i", "round_ready_o", "in_valid_i", "in_ready_o", "psum_valid_i"),

@@ -19,7 +19,8 @@ module formal_shift_add #(
   parameter integer X_SLICES        = 1,
   parameter integer W_SLICES        = 1,
   parameter integer MAX_ROUNDS      = 1,
-  parameter integer N_ADCS          = 1,
+  parameter integer N_LANES         = 1,
+  parameter integer REF_COLS        = 0,
   parameter integer COLS_PER_ADC    = 1,
   parameter integer CODE_BITS       = 3,
   parameter integer ACC_BITS        = 8,
@@ -37,7 +38,7 @@ module formal_shift_add #(
   input wire                        clk_i,
   input wire                        rst_ni,
   input wire                        code_valid_i,
-  input wire [N_ADCS*CODE_BITS-1:0] code_i,
+  input wire [(N_LANES+REF_COLS)*CODE_BITS-1:0] code_i,
   input wire [15:0]                 position_i,
   input wire                        first_i,
   input wire                        keep_i,
@@ -56,7 +57,7 @@ module formal_shift_add #(
   input wire                        psum_valid_i,
   input wire [PSUM_BITS-1:0]        psum_data_i,
   input wire                        res_full_i,
-  input wire [N_ADCS*RESIDUAL_BITS-1:0] res_product_i,
+  input wire [N_LANES*RESIDUAL_BITS-1:0] res_product_i,
   input wire                        sum_ready_i,
   input wire                        spot_i,  // position and lane that are followed
   input wire [15:0]                 lane_i,
@@ -69,13 +70,14 @@ module formal_shift_add #(
   localparam integer PASSES = GROUPS * 2 * CONVERTED * W_SLICES;
   localparam integer LEVEL  = 2 ** ((SLICE_ACCUMULATION == 1) ? INPUT_BITS : DAC_BITS) - 1;
   localparam integer LARGE  = (CODE_LOW > CODE_MAX) ? CODE_LOW : CODE_MAX;
-  localparam integer OFFSET = (WEIGHT_ENCODING == 1) ? 2 ** (WEIGHT_BITS - 1) : 0;
+  localparam integer OFFSET = (WEIGHT_ENCODING == 1 && REF_COLS == 0) ? 2 ** (WEIGHT_BITS - 1) : 0;
 
   wire                       code_ready, psum_ready, sum_valid;
-  wire [N_ADCS*ACC_BITS-1:0] sum;
+  wire [N_LANES*ACC_BITS-1:0] sum;
 
   shift_add #(
-    .N_ADCS         (N_ADCS),
+    .N_LANES        (N_LANES),
+    .REF_COLS       (REF_COLS),
     .COLS_PER_ADC   (COLS_PER_ADC),
     .CODE_BITS      (CODE_BITS),
     .ACC_BITS       (ACC_BITS),
@@ -117,9 +119,9 @@ module formal_shift_add #(
   );
 
   // A position that does not exist is free, and is never followed.
-  (* hierconn *) wire [N_ADCS*ACC_BITS-1:0]  \dut.acc_q[0] ;
-  (* hierconn *) wire [N_ADCS*ACC_BITS-1:0]  \dut.acc_q[1] ;
-  (* hierconn *) wire [N_ADCS*PSUM_BITS-1:0] \dut.psum_q ;
+  (* hierconn *) wire [N_LANES*ACC_BITS-1:0]  \dut.acc_q[0] ;
+  (* hierconn *) wire [N_LANES*ACC_BITS-1:0]  \dut.acc_q[1] ;
+  (* hierconn *) wire [N_LANES*PSUM_BITS-1:0] \dut.psum_q ;
   (* hierconn *) wire [15:0]                 \dut.have_q ;
   wire [15:0] have = \dut.have_q ;
 
@@ -134,9 +136,9 @@ module formal_shift_add #(
     lane_q <= lane_i;
   end
 
-  wire [N_ADCS*ACC_BITS-1:0]  accs  = spot_i ? \dut.acc_q[1] : \dut.acc_q[0] ;
+  wire [N_LANES*ACC_BITS-1:0]  accs  = spot_i ? \dut.acc_q[1] : \dut.acc_q[0] ;
   wire [ACC_BITS-1:0]         acc   = accs[lane_i*ACC_BITS +: ACC_BITS];
-  wire [N_ADCS*PSUM_BITS-1:0] psums = \dut.psum_q ;
+  wire [N_LANES*PSUM_BITS-1:0] psums = \dut.psum_q ;
   wire [PSUM_BITS-1:0]        psum  = psums[lane_i*PSUM_BITS +: PSUM_BITS];
   wire [ACC_BITS-1:0]         new_acc = sum[lane_i*ACC_BITS +: ACC_BITS];
 
@@ -194,8 +196,11 @@ module formal_shift_add #(
   wire                   beat   = psum_valid_i && psum_ready;
   wire                   keeps  = !first_i || keep_i;
   wire [8:0]             round  = first_i ? (keep_i ? round_q + 9'd1 : 9'd0) : round_q;
-  wire [CODE_BITS-1:0]   code_l = code_i[lane_i*CODE_BITS +: CODE_BITS];
-  wire signed [WIDE-1:0] code   = {{(WIDE - CODE_BITS){code_l[CODE_BITS-1]}}, code_l};
+  wire [CODE_BITS-1:0]   code_l = code_i[(lane_i+REF_COLS)*CODE_BITS +: CODE_BITS];
+  wire [CODE_BITS-1:0]   ref_l  = (REF_COLS == 1) ? code_i[CODE_BITS-1:0] : {CODE_BITS{1'b0}};
+  wire signed [WIDE-1:0] own    = {{(WIDE - CODE_BITS){code_l[CODE_BITS-1]}}, code_l};
+  wire signed [WIDE-1:0] refer  = {{(WIDE - CODE_BITS){ref_l[CODE_BITS-1]}}, ref_l};
+  wire signed [WIDE-1:0] code   = own - refer;
   wire signed [WIDE-1:0] begun  = psum_i ? {{(WIDE - PSUM_BITS){psum_q[PSUM_BITS-1]}}, psum_q} : {WIDE{1'b0}};
   wire signed [WIDE-1:0] step   = step_three_i ? code + code + code : code;
   wire signed [WIDE-1:0] scaled = step <<< (step_shift_i + slice_shift_i);
@@ -244,9 +249,9 @@ module formal_shift_add #(
   // What is followed stays the same.
   wire a_followed = !up_q || (spot_i == spot_q && lane_i == lane_q);
   // rtl/shift_add.md: "accumulator position, below `COLS_PER_ADC`"
-  wire a_position = position_i < COLS_PER_ADC && spot_i < COLS_PER_ADC && lane_i < N_ADCS;
+  wire a_position = position_i < COLS_PER_ADC && spot_i < COLS_PER_ADC && lane_i < N_LANES;
   // rtl/shift_add.md: "columns are due; both stable until that many are in and their codes taken"
-  wire a_due = psum_lanes_i <= N_ADCS;
+  wire a_due = psum_lanes_i <= N_LANES;
   // rtl/shift_add.md: "start of the round: last round's accumulators; partial sums; neither: zero; never both"
   wire a_start = !counts || !first_i || !(keep_i && psum_i);
   // rtl/shift_add.md: "never with `keep_i`"
@@ -263,12 +268,12 @@ module formal_shift_add #(
   wire a_slice = !counts || (slice_shift_i == x * DAC_BITS + w * CELL_BITS && x_shift_i == x * DAC_BITS);
   // rtl/shift_add.md: "phase of negative activations, or the top weight slice of two's complement, not both"
   wire a_negate = !counts || negate_i == (sign != (WEIGHT_ENCODING == 2 && w == W_SLICES - 1));
-  // rtl/shift_add.md: "2**(WEIGHT_BITS-1) * 2**x_shift * wl_sum        only with offset_i, WEIGHT_ENCODING = 1"
+  // rtl/shift_add.md: "2**(WEIGHT_BITS-1) * 2**x_shift * wl_sum        only with offset_i, WEIGHT_ENCODING = 1, REF_COLS = 0"
   wire a_offset = !counts || offset_i == (WEIGHT_ENCODING == 1 && w == 0);
   // rtl/shift_add.md: "over all codes, steps and row groups"
   wire a_step = !counts || (step_shift_i <= STEP_SHIFT_MAX && (!step_three_i || step_shift_i + 2 <= STEP_SHIFT_MAX));
   // rtl/shift_add.md: "two's complement, lane 0 in the low bits"
-  wire a_code = !counts || (code >= -code_low && code <= code_max);
+  wire a_code = !counts || (own >= -code_low && own <= code_max && refer >= -code_low && refer <= code_max);
   // rtl/shift_add.md: "sum of the word-line codes that the conversion saw"
   wire a_lines = !counts || wl_sum_i <= line_sum;
 

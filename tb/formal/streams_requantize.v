@@ -5,14 +5,14 @@
 `default_nettype none
 
 module formal_streams_requantize #(
-  parameter integer N_ADCS   = 1,
-  parameter integer COLS     = 1,
+  parameter integer N_LANES  = 1,
+  parameter integer OUT_COLS = 1,
   parameter integer ACC_BITS = 8
 ) (
   input wire                       clk_i,
   input wire                       rst_ni,
   input wire                       sum_valid_i,
-  input wire [N_ADCS*ACC_BITS-1:0] sum_i,
+  input wire [N_LANES*ACC_BITS-1:0] sum_i,
   input wire [15:0]                col_i,
   input wire [15:0]                lanes_i,
   input wire                       last_i,
@@ -28,8 +28,8 @@ module formal_streams_requantize #(
 
   // The table and the limits are data: no stream depends on them.
   requantize #(
-    .N_ADCS  (N_ADCS),
-    .COLS    (COLS),
+    .N_LANES (N_LANES),
+    .OUT_COLS(OUT_COLS),
     .ACC_BITS(ACC_BITS)
   ) dut (
     .clk_i       (clk_i),
@@ -96,8 +96,8 @@ module formal_streams_requantize #(
 
   // Power comes with the reset active.
   wire a_reset = up_q || !rst_ni;
-  // rtl/requantize.md: "columns in use, 1 .. `N_ADCS`"
-  wire a_lanes = lanes_i >= 1 && lanes_i <= N_ADCS;
+  // rtl/requantize.md: "columns in use, 1 .. `N_LANES`"
+  wire a_lanes = lanes_i >= 1 && lanes_i <= N_LANES;
 
   // Properties //
 
@@ -110,7 +110,7 @@ module formal_streams_requantize #(
   // Every lane that was taken leaves once: lanes that wait and the beat on offer are what is owed.
   wire p_owed = owed_q == left + (out_valid_o ? 16'd1 : 16'd0);
   // No more lanes wait than there are (needed by the induction).
-  wire p_left = left <= N_ADCS;
+  wire p_left = left <= N_LANES;
   // The lanes that wait are a chain's last if the sums that were taken last are (needed by the induction).
   wire p_kept = left == 0 || last_q == owed_last_q;
   // Last stands on a beat if it is the last lane of sums that a chain ends with, and on no other.

@@ -5,8 +5,8 @@
 `default_nettype none
 
 module formal_streams_residual #(
-  parameter integer N_ADCS        = 1,
-  parameter integer COLS          = 1,
+  parameter integer N_LANES       = 1,
+  parameter integer OUT_COLS      = 1,
   parameter integer INPUT_BITS    = 1,
   parameter integer MULT_BITS     = 16,
   parameter integer RESIDUAL_BITS = 18
@@ -26,11 +26,11 @@ module formal_streams_residual #(
   output wire                full_o
 );
 
-  wire [N_ADCS*RESIDUAL_BITS-1:0] product;
+  wire [N_LANES*RESIDUAL_BITS-1:0] product;
 
   residual #(
-    .N_ADCS       (N_ADCS),
-    .COLS         (COLS),
+    .N_LANES      (N_LANES),
+    .OUT_COLS     (OUT_COLS),
     .INPUT_BITS   (INPUT_BITS),
     .MULT_BITS    (MULT_BITS),
     .RESIDUAL_BITS(RESIDUAL_BITS)
@@ -59,7 +59,7 @@ module formal_streams_residual #(
   reg                            up_q = 1'b0;
   reg                            owed_q, full_q;
   reg [15:0]                     in_q, col_q, lanes_q;
-  reg [N_ADCS*RESIDUAL_BITS-1:0] product_q;
+  reg [N_LANES*RESIDUAL_BITS-1:0] product_q;
   wire                           beat = valid_i && ready_o;
 
   always @(posedge clk_i or negedge rst_ni) begin
@@ -86,8 +86,8 @@ module formal_streams_residual #(
   wire a_reset = up_q || !rst_ni;
   // rtl/residual.md: "with `col_i` and `lanes_i` stable until that many are in and taken"
   wire a_due = !owed_q || (want_i && col_i == col_q && lanes_i == lanes_q);
-  // rtl/residual.md: "columns of the position, 1 .. `N_ADCS`"
-  wire a_lanes = lanes_i >= 1 && lanes_i <= N_ADCS;
+  // rtl/residual.md: "columns of the position, 1 .. `N_LANES`"
+  wire a_lanes = lanes_i >= 1 && lanes_i <= N_LANES;
   // rtl/residual.md: "only while `full_o` is high"
   wire a_take = !take_i || (full_o && want_i);
 
@@ -104,7 +104,7 @@ module formal_streams_residual #(
   // Never more codes are in than were due, and what is in is owed to a position that still wants it.
   wire p_owed = in_q == 0 || (owed_q && in_q <= lanes_q);
   // No more products are in than there are lanes.
-  wire p_lanes = in_q <= N_ADCS;
+  wire p_lanes = in_q <= N_LANES;
 
   always @* begin
     assume (a_reset);

@@ -5,7 +5,8 @@
 `default_nettype none
 
 module formal_streams_shift_add #(
-  parameter integer N_ADCS          = 1,
+  parameter integer N_LANES         = 1,
+  parameter integer REF_COLS        = 0,
   parameter integer COLS_PER_ADC    = 1,
   parameter integer CODE_BITS       = 3,
   parameter integer ACC_BITS        = 8,
@@ -18,7 +19,7 @@ module formal_streams_shift_add #(
   input  wire                        clk_i,
   input  wire                        rst_ni,
   input  wire                        code_valid_i,
-  input  wire [N_ADCS*CODE_BITS-1:0] code_i,
+  input  wire [(N_LANES+REF_COLS)*CODE_BITS-1:0] code_i,
   input  wire [15:0]                 position_i,
   input  wire                        first_i,
   input  wire                        keep_i,
@@ -37,17 +38,18 @@ module formal_streams_shift_add #(
   input  wire                        psum_valid_i,
   input  wire [PSUM_BITS-1:0]        psum_data_i,
   input  wire                        res_full_i,
-  input  wire [N_ADCS*RESIDUAL_BITS-1:0] res_product_i,
+  input  wire [N_LANES*RESIDUAL_BITS-1:0] res_product_i,
   input  wire                        sum_ready_i,
   output wire                        code_ready_o,
   output wire                        psum_ready_o,
   output wire                        res_take_o,
   output wire                        sum_valid_o,
-  output wire [N_ADCS*ACC_BITS-1:0]  sum_o
+  output wire [N_LANES*ACC_BITS-1:0]  sum_o
 );
 
   shift_add #(
-    .N_ADCS         (N_ADCS),
+    .N_LANES        (N_LANES),
+    .REF_COLS       (REF_COLS),
     .COLS_PER_ADC   (COLS_PER_ADC),
     .CODE_BITS      (CODE_BITS),
     .ACC_BITS       (ACC_BITS),
@@ -89,24 +91,24 @@ module formal_streams_shift_add #(
   );
 
   (* hierconn *) wire [15:0] \dut.have_q ;
-  (* hierconn *) wire [N_ADCS*ACC_BITS-1:0]  \dut.acc ;
-  (* hierconn *) wire [N_ADCS*PSUM_BITS-1:0] \dut.psum_q ;
+  (* hierconn *) wire [N_LANES*ACC_BITS-1:0]  \dut.acc ;
+  (* hierconn *) wire [N_LANES*PSUM_BITS-1:0] \dut.psum_q ;
   wire [15:0]                 have  = \dut.have_q ;
-  wire [N_ADCS*ACC_BITS-1:0]  acc   = \dut.acc ;
-  wire [N_ADCS*PSUM_BITS-1:0] psums = \dut.psum_q ;
+  wire [N_LANES*ACC_BITS-1:0]  acc   = \dut.acc ;
+  wire [N_LANES*PSUM_BITS-1:0] psums = \dut.psum_q ;
 
   // What the last cycle offered, and how many partial sums of the position came in //
 
-  localparam integer FIELDS = N_ADCS*CODE_BITS + 16 + 5 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS;
+  localparam integer FIELDS = (N_LANES+REF_COLS)*CODE_BITS + 16 + 5 + 7 + 1 + 8 + 2 + 8 + WL_SUM_BITS;
   wire [FIELDS-1:0] fields = {code_i, position_i, first_i, keep_i, psum_i, residual_i, final_i, step_shift_i, step_three_i,
                               slice_shift_i, negate_i, offset_i, x_shift_i, wl_sum_i};
 
   reg                       up_q = 1'b0;
   reg                       code_waits_q, sum_waits_q, owed_q, full_q;
-  reg [N_ADCS*RESIDUAL_BITS-1:0] product_q;
+  reg [N_LANES*RESIDUAL_BITS-1:0] product_q;
   reg [FIELDS-1:0]          fields_q;
-  reg [N_ADCS*ACC_BITS-1:0]  acc_q;
-  reg [N_ADCS*PSUM_BITS-1:0] psums_q;
+  reg [N_LANES*ACC_BITS-1:0]  acc_q;
+  reg [N_LANES*PSUM_BITS-1:0] psums_q;
   reg [15:0]                in_q, lanes_q;
 
   wire from_psum = first_i && psum_i;
@@ -148,7 +150,7 @@ module formal_streams_shift_add #(
   // rtl/shift_add.md: "both stable until that many are in and their codes taken"
   wire a_psums = !owed_q || (psum_want_i && psum_lanes_i == lanes_q);
   // rtl/shift_add.md: "the next `psum_lanes_i` columns are due"
-  wire a_due = (psum_lanes_i >= 1 && psum_lanes_i <= N_ADCS) && (psum_want_i || !(code_valid_i && from_psum));
+  wire a_due = (psum_lanes_i >= 1 && psum_lanes_i <= N_LANES) && (psum_want_i || !(code_valid_i && from_psum));
   // rtl/shift_add.md: "stays high, with stable products, until they are taken"
   wire a_products = !full_q || (res_full_i && res_product_i == product_q);
   // rtl/shift_add.md: "accumulator position, below `COLS_PER_ADC`"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tb.common.configs import PULSED, RAGGED, RAGGED_OFFSET, SHARED, SLICED, TINY, TWOS
+from tb.common.configs import PULSED, RAGGED, RAGGED_OFFSET, REFERENCED, SHARED, SLICED, TINY, TWOS
 from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
@@ -29,8 +29,11 @@ BLOCKS = (
 )
 """The synthesizable blocks, then the behavioural half without what only wires it up."""
 
-CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY, PULSED)
-"""All three encodings, sizes that divide nothing, weight slices, shared input slices, pulses; the sharpest first."""
+CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY, PULSED, REFERENCED)
+"""All three encodings, sizes that divide nothing, weight slices, shared input slices, pulses, reference columns.
+
+The sharpest come first.
+"""
 
 CPU_SECONDS = 90
 """A simulator that computes longer is in a loop without time, which no cycle limit ends."""

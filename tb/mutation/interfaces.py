@@ -81,7 +81,7 @@ _ROUNDS = {
     "row_base + row_count + bias_rows <= ROWS": _running("{16'd0, <0,16>} + <16,16> + <160,16> <= ROWS", *_STAGES),
     "row_count is at least 1": _running("<16,16> != 0", "load", "settle"),
     "col_count is at least 1": _running("<48,16> != 0", *_STAGES),
-    "col_base + col_count <= COLS": _running("{16'd0, <32,16>} * N_ADCS + <48,16> <= COLS", *_STAGES),
+    "col_base + col_count <= OUT_COLS": _running("{16'd0, <32,16>} * N_LANES + <48,16> <= OUT_COLS", *_STAGES),
     "steps are at most 2**step_shift_max": "!code_valid_q || code_step_q[7:1] < 32",
 }
 """What `round_check` grants about the rounds that stages work on, because a bad descriptor never loads."""
@@ -94,10 +94,10 @@ _PASSES = (
     "!busy_q || {16'd0, row_q} + left_q <= ROWS",
     "!convert_busy_q || (convert_x_q < X_SLICES && convert_w_q < W_SLICES)",
     f"!convert_busy_q || col_q < {_field('convert', 48, 16)}",
-    "!convert_busy_q || {16'd0, phase_q} * N_ADCS == col_q",
+    "!convert_busy_q || {16'd0, phase_q} * N_LANES == col_q",
     "!code_valid_q || (code_x_q < X_SLICES && code_w_q < W_SLICES)",
-    "!code_valid_q || code_col_q < COLS",
-    "!code_valid_q || {16'd0, code_phase_q} * N_ADCS == code_col_q",
+    "!code_valid_q || code_col_q < OUT_COLS",
+    "!code_valid_q || {16'd0, code_phase_q} * N_LANES == code_col_q",
 )
 
 
@@ -123,35 +123,35 @@ INTERFACES = {
     "shift_add": Interface(
         assumptions={
             "position_i is below COLS_PER_ADC": "position_i < COLS_PER_ADC",
-            "psum_lanes_i is at most N_ADCS": "psum_lanes_i <= N_ADCS",
+            "psum_lanes_i is at most N_LANES": "psum_lanes_i <= N_LANES",
             "psum_lanes_i is stable while partial sums wait": "have_q <= psum_lanes_i",
             "never both keep_i and psum_i": "!(keep_i && psum_i)",
         },
         observed={"sum_o": "code_valid_i"},
-        facts=("have_q <= N_ADCS",),
+        facts=("have_q <= N_LANES",),
     ),
     "residual": Interface(
         assumptions={
-            "lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS",
+            "lanes_i is 1 .. N_LANES": "lanes_i != 0 && lanes_i <= N_LANES",
             "lanes_i is stable while codes wait": "have_q <= lanes_i",
-            "the columns end at or below COLS": "{16'd0, col_i} + lanes_i <= COLS",
+            "the columns end at or below OUT_COLS": "{16'd0, col_i} + lanes_i <= OUT_COLS",
             "take_i only while full_o is high": "!take_i || have_q == lanes_i",
         },
         observed={"product_o": "full_o"},
-        facts=("have_q <= N_ADCS",),
+        facts=("have_q <= N_LANES",),
     ),
     "requantize": Interface(
         assumptions={
-            "lanes_i is 1 .. N_ADCS": "lanes_i != 0 && lanes_i <= N_ADCS",
-            "the columns end at or below COLS": "{16'd0, col_i} + lanes_i <= COLS",
+            "lanes_i is 1 .. N_LANES": "lanes_i != 0 && lanes_i <= N_LANES",
+            "the columns end at or below OUT_COLS": "{16'd0, col_i} + lanes_i <= OUT_COLS",
             "shift_i is at least 1": "shift_i != 0",
             "lo_i <= hi_i": "$signed(lo_i) <= $signed(hi_i)",
         },
         observed={"out_data_o": "out_valid_o", "out_last_o": "out_valid_o"},
         counts=_LANES | dict.fromkeys(("out_data_q", "out_last_q"), "out_valid_q"),
         facts=(
-            "left_q <= N_ADCS",
-            "left_q == 0 || {16'd0, col_q} + left_q <= COLS",
+            "left_q <= N_LANES",
+            "left_q == 0 || {16'd0, col_q} + left_q <= OUT_COLS",
             "left_q == 0 || shift_q != 0",
             "left_q == 0 || $signed(lo_q) <= $signed(hi_q)",
         ),

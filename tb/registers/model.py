@@ -171,6 +171,25 @@ class cim_axi_regs__chains(uvm_reg):
         self.round_words.configure(self, 16, 16, "RO", True, 0x0, False, True, False)
 
 
+# Reg - cim_axi_regs::options
+class cim_axi_regs__options(uvm_reg):
+
+    def __init__(self, name: str = "options"):
+        super().__init__(name, 32, uvm_coverage_model_e.UVM_NO_COVERAGE)
+        self.trials = uvm_reg_field("trials")
+        self.input_mode = uvm_reg_field("input_mode")
+        self.slice_accumulation = uvm_reg_field("slice_accumulation")
+        self.column_correction = uvm_reg_field("column_correction")
+        self.ref_cols = uvm_reg_field("ref_cols")
+
+    def build(self) -> None:
+        self.trials.configure(self, 8, 0, "RO", True, 0x0, False, True, False)
+        self.input_mode.configure(self, 1, 8, "RO", True, 0x0, False, True, False)
+        self.slice_accumulation.configure(self, 1, 9, "RO", True, 0x0, False, True, False)
+        self.column_correction.configure(self, 1, 10, "RO", True, 0x0, False, True, False)
+        self.ref_cols.configure(self, 1, 11, "RO", True, 0x0, False, True, False)
+
+
 # Reg - cim_axi_regs::control
 class cim_axi_regs__control(uvm_reg):
 
@@ -407,6 +426,7 @@ class cim_axi_regs(uvm_reg_block):
         self.conversion = cim_axi_regs__conversion("conversion")
         self.sums = cim_axi_regs__sums("sums")
         self.chains = cim_axi_regs__chains("chains")
+        self.options = cim_axi_regs__options("options")
         self.control = cim_axi_regs__control("control")
         self.command = cim_axi_regs__command("command")
         self.status = cim_axi_regs__status("status")
@@ -479,6 +499,11 @@ class cim_axi_regs(uvm_reg_block):
 
         self.chains.build()
         self.get_default_map().add_reg(self.chains, 0x20, "RO")
+        self.options = cim_axi_regs__options("options")
+        self.options.configure(self, None, "")
+
+        self.options.build()
+        self.get_default_map().add_reg(self.options, 0x24, "RO")
         self.control = cim_axi_regs__control("control")
         self.control.configure(self, None, "")
 

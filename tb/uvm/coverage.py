@@ -10,7 +10,7 @@ import numpy as np
 from cocotb_coverage.coverage import CoverPoint, coverage_db
 from pyuvm import uvm_component
 from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
-from twinor.golden import adc_frontend, bitline, flash_array
+from twinor.golden import adc_frontend, bitline, cim_macro, flash_array
 from twinor.rounds import End, converts
 
 from tb.uvm.goals import CLASSES, STREAMS, goals
@@ -98,14 +98,14 @@ class Coverage(uvm_component):
         whole, part = divmod(rnd.driven_rows, cfg.active_rows)
         groups = "part of one group" if not whole else "one whole group" if (whole, part) == (1, 0) else "whole groups"
         self.hit("row_groups", groups + " and a part" * bool(whole and part))
-        phases, lanes = divmod(rnd.col_count, cfg.n_adcs)
+        phases, lanes = divmod(rnd.col_count, cfg.n_lanes)
         size = "whole phases" if not lanes else "whole phases and a part" if phases else "less than one phase"
         higher = ["not from column 0"] * (rnd.col_base > 0) + ["up to the last"] * (
-            rnd.col_base + rnd.col_count == cfg.cols
+            rnd.col_base + rnd.col_count == cfg.out_cols
         )
-        self.hit("columns", size, *["one"] * (rnd.col_count == 1), *["all"] * (rnd.col_count == cfg.cols), *higher)
-        self.hit("last_phase", f"{lanes or cfg.n_adcs} of {cfg.n_adcs} columns")
-        first = rnd.col_base // cfg.n_adcs
+        self.hit("columns", size, *["one"] * (rnd.col_count == 1), *["all"] * (rnd.col_count == cfg.out_cols), *higher)
+        self.hit("last_phase", f"{lanes or cfg.n_lanes} of {cfg.n_lanes} columns")
+        first = rnd.col_base // cfg.n_lanes
         self.hit("multiplexer", *(f"position {first + m}" for m in range(phases + bool(lanes))))
 
     def _conversions(self, trace: RoundTrace) -> None:
@@ -119,8 +119,8 @@ class Coverage(uvm_component):
             place = f"input slice {p.x_slice}, weight slice {p.w_slice}"
             self.hit("passes", f"plan of {len(rnd.steps)}, {place}")
             self.hit("adc_step", f"step {step} at {place}")
-            codes = trace.codes[0, n].astype(np.int64)
-            ways = _crossings(codes[: -cfg.n_adcs], codes[cfg.n_adcs :])  # from one phase of an ADC to its next
+            codes = trace.codes[0, n, : rnd.col_count].astype(np.int64)
+            ways = _crossings(codes[: -cfg.n_lanes], codes[cfg.n_lanes :])  # from one phase of an ADC to its next
             self.hit("sign_crossing", *(f"code {way}" for way in ways))
             q = self._column_quantities(trace, n)
             half = step << (2 * cfg.frac_bits - 1)
@@ -141,7 +141,8 @@ class Coverage(uvm_component):
             current = flash_array.currents(self.die.strength[0], self.die.drive[0], lines)
             q = bitline.column_quantity(self.config, current, w_slice=p.w_slice)
             held = adc_frontend.share(self.config, held, q, x_slice=trace.passes[k].x_slice)
-        return held[0, trace.rnd.col_base : trace.rnd.col_base + trace.rnd.col_count]
+        seen: NDArray[np.int64] = held[0, cim_macro.converted_columns(self.config, trace.rnd)]
+        return seen
 
     def _requantization(self, seen: Predicted, trace: RoundTrace) -> None:
         rnd, columns = trace.rnd, slice(trace.rnd.col_count)

@@ -71,7 +71,7 @@ class MacroEnv(uvm_env):
     def patience(self) -> int:
         """Cycles without any event after which the macro must have stalled, whatever the traffic."""
         cfg = self.config
-        return 2000 + 10 * (cfg.wl_cycles + cfg.settle_cycles + cfg.conversion_cycles + cfg.cols)
+        return 2000 + 10 * (cfg.wl_cycles + cfg.settle_cycles + cfg.conversion_cycles + cfg.out_cols)
 
     @property
     def monitors(self) -> list[Any]:

@@ -55,7 +55,7 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
         "passes": tuple(f"plan of {n}, input slice {i}, weight slice {j}" for n, i, j in _passes(config)),
         "columns": _columns(config),
         "multiplexer": tuple(f"position {m}" for m in range(config.cols_per_adc)),
-        "last_phase": tuple(f"{n} of {config.n_adcs} columns" for n in range(1, config.n_adcs + 1)),
+        "last_phase": tuple(f"{n} of {config.n_lanes} columns" for n in range(1, config.n_lanes + 1)),
         "adc_step": tuple(f"step {s} at input slice {i}, weight slice {j}" for i, j in slices for s in config.steps),
         "start_and_end": tuple(f"{s.name} to {e.name}" for s, e in product(Start, End)),
         "chain_length": tuple(f"{n} rounds" for n in range(1, config.max_rounds + 1)),
@@ -118,6 +118,6 @@ def _passes(config: Config) -> Iterable[tuple[int, int, int]]:
 
 
 def _columns(config: Config) -> tuple[str, ...]:
-    part = ("less than one phase", "whole phases and a part") if config.n_adcs > 1 else ()
+    part = ("less than one phase", "whole phases and a part") if config.n_lanes > 1 else ()
     higher = ("not from column 0",) if config.cols_per_adc > 1 else ()
     return ("one", *part, "whole phases", "all", *higher, "up to the last")

@@ -111,7 +111,7 @@ class Predictor:
 
     def _decoded(self) -> Chain:
         """The chain in the memories; 0 stands for a column that was never written, which no chain may read."""
-        table = dict.fromkeys(range(TABLE_ADDR, TABLE_ADDR + 2 * self.config.cols), 0)
+        table = dict.fromkeys(range(TABLE_ADDR, TABLE_ADDR + 2 * self.config.out_cols), 0)
         words = sorted((table | self._memory).items())
         return unpack(self.config, np.array(words, dtype=np.uint32))
 

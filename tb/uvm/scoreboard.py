@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pyuvm import uvm_analysis_port, uvm_scoreboard, uvm_subscriber
@@ -11,6 +10,7 @@ from twinor.golden.macro_ctrl import schedule
 from twinor.rounds import converts
 from twinor.trace import SEAMS
 
+from tb.common.beats import by_position
 from tb.common.checker import Checker
 from tb.common.values import UnknownValue, signed
 from tb.uvm.predictor import Predicted, Predictor
@@ -120,14 +120,15 @@ class Scoreboard(uvm_scoreboard):
             self.predicted.write(prediction)
 
     def _expect_round(self, trace: Any) -> None:
-        columns = range(0, trace.rnd.col_count + self.config.n_adcs, self.config.n_adcs)
+        seams = ("trials", "codes", "partial_sums")
         for p, where in enumerate(trace.passes):
             self._want("word_lines", trace.word_lines[0, p])
             if not converts(self.config, trace.rnd, where):
                 continue
-            for first, past in pairwise(columns):
-                for seam in ("trials", "codes", "partial_sums"):
-                    self._want(seam, getattr(trace, seam)[0, p, first:past])
+            positions = [by_position(self.config, trace.rnd, getattr(trace, seam)[0, p]) for seam in seams]
+            for position in zip(*positions, strict=True):
+                for seam, values in zip(seams, position, strict=True):
+                    self._want(seam, values)
         for value, flag in zip(trace.outputs[0], trace.last_flags[0], strict=True):
             self._want("outputs", value.reshape(1))
             self._want("last_flags", flag.reshape(1))

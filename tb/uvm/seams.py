@@ -55,14 +55,15 @@ class SeamMonitor(uvm_monitor):
 
     def _conversion(self, cycle: int) -> Conversion:
         cfg, lanes = self.config, to_int(self.inside.lanes)
+        adcs = lanes + cfg.ref_cols
         words = {
-            name: [signed(word, width) for word in unpack(self._used(signal, width, lanes), width, lanes)]
-            for name, signal, width in (
-                ("codes", self.inside.code, cfg.code_bits),
-                ("partial_sums", self.inside.sum, cfg.acc_bits),
+            name: [signed(word, width) for word in unpack(self._used(signal, width, count), width, count)]
+            for name, signal, width, count in (
+                ("codes", self.inside.code, cfg.code_bits, adcs),
+                ("partial_sums", self.inside.sum, cfg.acc_bits, lanes),
             )
         }
-        trials = [list(column) for column in zip(*self.trials, strict=True)][:lanes]
+        trials = [list(column) for column in zip(*self.trials, strict=True)][:adcs]
         return Conversion(cycle=cycle, trials=trials, **words)
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
-from twinor.golden import flash_array
+from twinor.golden import adc_frontend, flash_array
 from twinor.rounds import Chain, End, Round, Start, validate
 
 from tb.common.stimulus import Vectors, random_chain
@@ -34,9 +34,10 @@ def levels(config: Config, rng: Rng) -> NDArray[np.uint8]:
     weights = rng.integers(config.weight_min, config.weight_max + 1, (config.rows, config.cols))
     made = flash_array.levels(config, weights)
     cells = made.reshape(config.rows, config.cols, config.w_slices, config.lines_per_cell)
-    cells[:, :2] = 0
-    cells[:, 0, :, 0] = ramp_levels(config)[:, None]
-    cells[:, 1:2, :, -1] = ramp_levels(config)[:, None, None]
+    first, *second = adc_frontend.array_columns(config, np.arange(min(2, config.out_cols))).tolist()
+    cells[:, [first, *second]] = 0
+    cells[:, first, :, 0] = ramp_levels(config)[:, None]
+    cells[:, second, :, -1] = ramp_levels(config)[:, None, None]
     return made[None]
 
 
@@ -56,7 +57,7 @@ def corner_chain(config: Config, rng: Rng, *, rounds: int | None = None) -> Chai
             cornered = replace(cornered, col_base=0, col_count=made[-1].col_count)
         made.append(cornered)
     bits = (MULT_BITS, ADD_BITS, MULT_BITS)
-    mult, add, residual = (_corners(rng, width, config.cols).astype(np.int32) for width in bits)
+    mult, add, residual = (_corners(rng, width, config.out_cols).astype(np.int32) for width in bits)
     chain = replace(base, rounds=tuple(made), mult=mult, add=add, residual_mult=residual)
     validate(config, chain)
     return chain
@@ -64,10 +65,10 @@ def corner_chain(config: Config, rng: Rng, *, rounds: int | None = None) -> Chai
 
 def _corner_round(config: Config, rng: Rng, rnd: Round) -> Round:
     row_base = int(rng.choice([0, rnd.row_base, config.rows - config.in_lanes]))
-    col_base = int(rng.choice([0, rnd.col_base, config.cols - config.n_adcs]))
-    rows, cols = config.rows - row_base, config.cols - col_base
+    col_base = int(rng.choice([0, rnd.col_base, config.out_cols - config.n_lanes]))
+    rows, cols = config.rows - row_base, config.out_cols - col_base
     row_count = int(rng.choice([1, min(config.active_rows, rows), int(rng.integers(1, rows + 1)), rows]))
-    phases = int(rng.integers(1, cols // config.n_adcs + 1)) * config.n_adcs
+    phases = int(rng.integers(1, cols // config.n_lanes + 1)) * config.n_lanes
     col_count = int(rng.choice([1, phases, int(rng.integers(1, cols + 1)), cols]))
     top = 1 << (config.acc_bits - 1)
     lo, hi = [(0, 15), (-8, 7), (-16, 0), (-top, top - 1), (rnd.lo, rnd.hi)][int(rng.integers(5))]
@@ -115,9 +116,9 @@ def code_ramp(config: Config) -> tuple[Chain, NDArray[np.int64]]:
     rows, top = config.active_rows, (1 << config.dac_bits) - 1
     step = max(s for s in config.steps if s == config.steps[0] or (config.code_max + 1) * s <= config.column_max)
     rnd = Round(
-        row_base=0, row_count=rows, col_base=0, col_count=min(2, config.cols), steps=((step,) * config.w_slices,)
+        row_base=0, row_count=rows, col_base=0, col_count=min(2, config.out_cols), steps=((step,) * config.w_slices,)
     )
-    none = np.zeros(config.cols, dtype=np.int32)
+    none = np.zeros(config.out_cols, dtype=np.int32)
     wanted = np.arange(max(config.code_max, -config.code_min) + 1) * step
     x = np.zeros((len(wanted), rows), dtype=np.int64)
     for row, level in enumerate(ramp_levels(config)[:rows].tolist()):
@@ -128,7 +129,7 @@ def code_ramp(config: Config) -> tuple[Chain, NDArray[np.int64]]:
 
 def directed_chains(config: Config, rng: Rng) -> Iterator[Chain]:
     """Every ADC step at every slice, every start with every end, every chain length, and saturation on both sides."""
-    full: dict[str, Any] = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.cols}
+    full: dict[str, Any] = {"row_base": 0, "row_count": config.rows, "col_base": 0, "col_count": config.out_cols}
     plan = (config.x_slices, config.w_slices)
 
     def steps(step: int) -> tuple[tuple[int, ...], ...]:
@@ -136,7 +137,7 @@ def directed_chains(config: Config, rng: Rng) -> Iterator[Chain]:
 
     def chain(*rounds: dict[str, Any]) -> Chain:
         made = tuple(Round(**(full | {"steps": steps(config.steps[-1])} | fields)) for fields in rounds)
-        mult, add = rng.integers(1, 1 << 8, config.cols), rng.integers(-(1 << 8), 1 << 8, config.cols)
+        mult, add = rng.integers(1, 1 << 8, config.out_cols), rng.integers(-(1 << 8), 1 << 8, config.out_cols)
         whole = Chain(macro=0, rounds=made, mult=mult.astype(np.int32), add=add.astype(np.int32))
         validate(config, whole)
         return whole

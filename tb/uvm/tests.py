@@ -154,14 +154,14 @@ class ColumnTableWaits(MacroTest):
         for n in range(8 if self.small else 2):
             following = self._chain()
             columns = [rnd.col_count for rnd in chain.rounds if rnd.end is not End.HOLD]
-            early = sum(columns) - (columns[-1] - 1) % self.config.n_adcs - 1  # outputs before the last phase's
+            early = sum(columns) - (columns[-1] - 1) % self.config.n_lanes - 1  # outputs before the last phase's
             outs, open_now = self.env.scoreboard.seen["out"], [False]
             self.env.sink.driver.pauses = stop_after(outs, len(outs) + early, open_now)
             before = len(outs)
             run = cocotb.start_soon(self.run(chain, vectors=1, words=n == 0, then=following))
             while len(outs) < before + early or not to_int(self.dut.out_valid_o):
                 await FallingEdge(self.dut.clk_i)
-            for _ in range(2 * self.config.cols + 4):
+            for _ in range(2 * self.config.out_cols + 4):
                 await FallingEdge(self.dut.clk_i)
             open_now[0] = True
             await run
@@ -171,7 +171,7 @@ class ColumnTableWaits(MacroTest):
         while True:
             chain = corner_chain(self.config, self.rng)
             *rounds, last = chain.rounds
-            if (last.col_count - 1) % self.config.n_adcs:
+            if (last.col_count - 1) % self.config.n_lanes:
                 return replace(chain, rounds=(*rounds, replace(last, end=End.REQUANT)))
 
 

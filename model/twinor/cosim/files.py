@@ -145,7 +145,7 @@ def read_traces(config: Config, chain: Chain, prefix: Path, *, vectors: int) -> 
     rows = -(-config.rows * config.dac_bits // 8)
     trials = -(-config.n_adcs * config.trials**2 // 8)
     codes = -(-config.n_adcs * config.code_bits // 8)
-    sums = -(-config.n_adcs * config.acc_bits // 8)
+    sums = -(-config.n_lanes * config.acc_bits // 8)
     out_bytes = -(-config.acc_bits // 8)
     hold, code, out = (_Log(prefix.with_suffix(s)) for s in (".hold", ".code", ".out"))
     at = np.cumsum([4, trials, codes, sums])
@@ -155,7 +155,7 @@ def read_traces(config: Config, chain: Chain, prefix: Path, *, vectors: int) -> 
         code=_cycles(code),
         trials=_trials(config, code, int(at[0]), int(at[1])),
         codes=code.fields(int(at[1]), int(at[2]), config.code_bits, config.n_adcs, signed=True),
-        sums=code.fields(int(at[2]), int(at[3]), config.acc_bits, config.n_adcs, signed=True),
+        sums=code.fields(int(at[2]), int(at[3]), config.acc_bits, config.n_lanes, signed=True),
         out=np.hstack(
             [
                 _cycles(out),
@@ -223,23 +223,32 @@ class _Events:
         vectors = hold.shape[0]
 
         def columns(a: NDArray[np.int64]) -> NDArray[np.int64]:
-            """[V, Q * M, lanes, ...] -> [V, P, C, ...]: column c is lane c % n_adcs of phase c // n_adcs."""
+            """[V, Q * M, lanes, ...] -> [V, P, C, ...]: column c is lane c % n_lanes of phase c // n_lanes."""
             each = a.reshape(vectors, len(converted), -1, *a.shape[3:])[:, :, : rnd.col_count]
             full = np.zeros((vectors, len(order), *each.shape[2:]), dtype=np.int64)
             full[:, converted] = each
             return full
 
+        def adcs(a: NDArray[np.int64]) -> NDArray[np.int64]:
+            """The same of what every ADC has: output columns first, then the reference column of each phase."""
+            if not self.config.ref_cols:
+                return columns(a)
+            references = a[:, :, 0].reshape(vectors, len(converted), -1, *a.shape[3:])
+            full = np.zeros((vectors, len(order), *references.shape[2:]), dtype=np.int64)
+            full[:, converted] = references
+            return np.concatenate([columns(a[:, :, 1:]), full], axis=2)
+
         return RoundTrace(
             rnd=rnd,
             passes=order,
             word_lines=hold[..., 1:],
-            trials=columns(code["trials"]),
-            codes=columns(code["codes"]),
+            trials=adcs(code["trials"]),
+            codes=adcs(code["codes"]),
             partial_sums=columns(code["sums"]),
             outputs=out[..., 1],
             last_flags=out[..., 2],
             hold_cycles=hold[..., 0],
-            code_cycles=columns(np.repeat(code["code"], self.config.n_adcs, axis=2)),
+            code_cycles=adcs(np.repeat(code["code"], self.config.n_adcs, axis=2)),
             out_cycles=out[..., 0],
             converted=len(converted),
         )

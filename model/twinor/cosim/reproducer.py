@@ -205,9 +205,10 @@ def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeou
 def _focus(found: Divergence | None, wave: Path, config: Config) -> Focus:
     """The place of a divergence: just before its clock edge, where the values of all signals are what the edge sees."""
     if found is None:
-        return Focus(chosen={"N_ADCS": 0, "ROWS": 0})
-    unit = "word line" if found.seam == "word_lines" else "column"
+        return Focus(chosen={"N_ADCS": 0, "N_LANES": 0, "ROWS": 0})
     column, time = found.column or 0, span(wave)
+    lane = 0 if found.reference is not None else column % config.n_lanes
+    adc = 0 if found.reference is not None else lane + config.ref_cols
     marker, seam, where = time.end / time.per_ns, "cycles", "it never came: the marker is at the end"
     if found.sim_time is not None:
         marker, seam = found.sim_time - 1, found.seam
@@ -215,6 +216,6 @@ def _focus(found: Divergence | None, wave: Path, config: Config) -> Focus:
     return Focus(
         marker=marker,
         seam=seam,
-        chosen={"N_ADCS": column % config.n_adcs, "ROWS": column if unit == "word line" else 0},
-        notes=(f"seam {found.seam}, {unit} {column}", found.values(), where),
+        chosen={"N_ADCS": adc, "N_LANES": lane, "ROWS": column if found.seam == "word_lines" else 0},
+        notes=(f"seam {found.seam}, {found.unit() or 'column 0'}", found.values(), where),
     )

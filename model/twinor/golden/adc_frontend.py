@@ -2,7 +2,7 @@
 """ADC front end: charge sharing of input slices, the column multiplexer, and the comparator with its threshold table.
 
     held = sum over input slices i of 2**(i * dac_bits) * q[i]        analog slice accumulation, else the one slice
-    column c  ->  ADC c mod n_adcs at multiplexer position c div n_adcs
+    column c of the array  ->  ADC c mod n_adcs at multiplexer position c div n_adcs
     cmp = q >= threshold[adc, trial] * step                  16 * q >= threshold * step in a verify read
 
 Verilog twin: rtl/sim/adc_frontend.v
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["FINE_BITS", "adc_of_column", "compare", "share"]
+__all__ = ["FINE_BITS", "adc_of_column", "array_columns", "compare", "ref_columns", "share"]
 
 FINE_BITS = 4
 """A verify read's step counts sixteenths of an array unit."""
@@ -45,8 +45,25 @@ def share(config: Config, shared: NDArray[np.int64], q: NDArray[np.int64], *, x_
     return shared + (q << (x_slice * config.dac_bits))
 
 
+def array_columns(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Columns of the array that hold output columns; with reference columns, the first of each position is one.
+
+    Example:
+        >>> from twinor.config import load, replace
+        >>> cfg = replace(load("nor40_int4_exact"), cols=16, cols_per_adc=4, ref_cols=True)
+        >>> array_columns(cfg, np.arange(6)), ref_columns(cfg, np.arange(6))
+        (array([1, 2, 3, 5, 6, 7]), array([0, 0, 0, 4, 4, 4]))
+    """
+    return columns // config.n_lanes * config.n_adcs + columns % config.n_lanes + config.ref_cols
+
+
+def ref_columns(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The reference column beside each output column: that of its multiplexer position."""
+    return columns // config.n_lanes * config.n_adcs
+
+
 def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Which ADC converts an output column.
+    """Which ADC converts a column of the array.
 
     Example:
         >>> from twinor.config import load

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
     from twinor.die import Die
-    from twinor.rounds import Chain, Pass, Round
+    from twinor.rounds import Chain, Round
 
-__all__ = ["outputs", "run_chain"]
+__all__ = ["converted_columns", "outputs", "run_chain"]
 
 
 def run_chain(
@@ -128,7 +128,7 @@ def _run_round(
         outputs=_finish(chain, rnd, sums[:, -1].astype(np.int64)),
         last_flags=_last_flags(rnd, last=last, vectors=x.shape[0]),
         hold_cycles=cycles.hold,
-        code_cycles=np.repeat(cycles.code, config.n_adcs, axis=2)[..., : rnd.col_count],
+        code_cycles=_by_column(config, rnd, cycles.code),
         out_cycles=cycles.out,
         clipped=clipped,
         converted=sum(converts(config, rnd, p) for p in order),
@@ -141,12 +141,15 @@ def _run_passes(
 ) -> tuple[list[tuple[NDArray[np.integer], ...]], int, tuple[int, int]]:
     """Word lines, trials, codes and accumulators of every pass; quantities out of range, and codes at its ends."""
     seams: list[tuple[NDArray[np.integer], ...]] = []
-    empty = _no_conversion(config, acc)
-    clipped, clips, columns = 0, (0, 0), slice(rnd.col_base, rnd.col_base + rnd.col_count)
-    held, wl_sum = np.zeros(acc.shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
+    columns = converted_columns(config, rnd)
+    thresholds = die.threshold[macro][adc_frontend.adc_of_column(config, columns)]
+    empty = _no_conversion(config, acc, columns)
+    clipped, clips = 0, (0, 0)
+    held, wl_sum = np.zeros(empty[1].shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
     for p in passes(config, rnd):
         wl = wl_dac.word_lines(config, rnd, x, p)
-        q, thresholds = _columns(config, die, macro, rnd, wl, p)
+        current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
+        q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
         held = adc_frontend.share(config, held, q, x_slice=p.x_slice)
         wl_sum = adc_frontend.share(config, wl_sum, wl_dac.word_line_sum(wl), x_slice=p.x_slice)
         if not converts(config, rnd, p):
@@ -157,25 +160,39 @@ def _run_passes(
         clipped += sar_adc.clipped(config, held, step=step)
         clips = clip_count.count(config, code, before=clips)
         code = column_correct.correct(config, code, die.gain[macro, columns], die.offset[macro, columns])
-        acc = shift_add.accumulate(config, acc, code, wl_sum, p=p, step=step)
+        own, reference = code[:, : rnd.col_count], _reference(config, rnd, code)
+        acc = shift_add.accumulate(config, acc, own, wl_sum, reference, p=p, step=step)
         seams.append((wl, trial, code, acc))
     return seams, clipped, clips
 
 
-def _no_conversion(config: Config, acc: NDArray[np.int64]) -> tuple[NDArray[np.integer], ...]:
+def _no_conversion(
+    config: Config, acc: NDArray[np.int64], columns: NDArray[np.integer]
+) -> tuple[NDArray[np.integer], ...]:
     """Trials, codes and partial sums of a pass that is only shared."""
-    trials = np.zeros((*acc.shape, config.trials), dtype=np.uint16)
-    return trials, np.zeros(acc.shape, dtype=np.int16), np.zeros_like(acc)
+    shape = (acc.shape[0], len(columns))
+    return np.zeros((*shape, config.trials), dtype=np.uint16), np.zeros(shape, dtype=np.int16), np.zeros_like(acc)
 
 
-def _columns(
-    config: Config, die: Die, macro: int, rnd: Round, wl: NDArray[np.uint8], p: Pass
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Column quantities of one pass and the threshold table of each column's ADC, for the columns of the round."""
+def converted_columns(config: Config, rnd: Round) -> NDArray[np.integer]:
+    """Columns of the array that a round converts: its output columns, then the reference column of each position."""
     columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
-    current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
-    q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
-    return q, die.threshold[macro][adc_frontend.adc_of_column(config, columns)]
+    references = adc_frontend.ref_columns(config, columns[:: config.n_lanes])
+    own = adc_frontend.array_columns(config, columns)
+    return np.concatenate([own, references]) if config.ref_cols else own
+
+
+def _reference(config: Config, rnd: Round, codes: NDArray[np.int16]) -> NDArray[np.int16] | None:
+    """Code of the reference column beside each output column, int16[vectors, col_count]."""
+    if not config.ref_cols:
+        return None
+    return codes[:, rnd.col_count :][:, np.arange(rnd.col_count) // config.n_lanes]
+
+
+def _by_column(config: Config, rnd: Round, by_phase: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[V, P, M] of the positions as [V, P, C] of the columns that they convert, in their order."""
+    own = np.repeat(by_phase, config.n_lanes, axis=2)[..., : rnd.col_count]
+    return np.concatenate([own, by_phase], axis=2) if config.ref_cols else own
 
 
 def _last_flags(rnd: Round, *, last: bool, vectors: int) -> NDArray[np.uint8]:

@@ -3,6 +3,8 @@
 
     low = #{codes == code_min}, high = #{codes == code_max}         of all columns in use, saturating at 2**32 - 1
 
+A reference column that is clipped spoils the columns beside it, so it counts too.
+
 Verilog twin: rtl/clip_count.v
 """
 

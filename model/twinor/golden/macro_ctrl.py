@@ -43,7 +43,7 @@ class RoundCycles:
 
 def phases(config: Config, rnd: Round) -> int:
     """Column-multiplexer positions that a round converts."""
-    return -(-rnd.col_count // config.n_adcs)
+    return -(-rnd.col_count // config.n_lanes)
 
 
 def floor_cycles(config: Config, chain: Chain) -> int:
@@ -140,7 +140,7 @@ class _Stages:
         taken = []
         ready = self.held + 1
         for phase in range(phases(self.config, rnd)):
-            lanes = min(self.config.n_adcs, rnd.col_count - phase * self.config.n_adcs)
+            lanes = min(self.config.n_lanes, rnd.col_count - phase * self.config.n_lanes)
             done = max(ready, self.taken) + self.config.trials
             self.taken = done + 1
             if first and rnd.start is Start.PSUM:

@@ -87,7 +87,7 @@ def _rows(config: Config, words: Sequence[int]) -> bool:
 
 def _columns(config: Config, words: Sequence[int]) -> bool:
     mux, count = words[1] & 0xFFFF, words[1] >> 16
-    return count < 1 or mux * config.n_adcs + count > config.cols
+    return count < 1 or mux * config.n_lanes + count > config.out_cols
 
 
 def _start(words: Sequence[int], index: int, cols_before: int) -> bool:

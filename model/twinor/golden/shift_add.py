@@ -4,6 +4,7 @@
     acc += sign * sign_j * 2**(i * dac_bits + j * cell_bits) * step * code
     acc -= sign * offset * 2**(i * dac_bits) * (sum of the word-line codes)   offset encoding, once per (g, i): at j = 0
 
+With reference columns, whose cells hold the offset, `code` is what a column's code has above the reference's instead.
 `sign` is -1 in the phase of negative activations. One conversion for all input slices counts as slice i = 0.
 Verilog twin: rtl/shift_add.v
 """
@@ -28,6 +29,7 @@ def accumulate(
     acc: NDArray[np.int64],
     codes: NDArray[np.int16],
     word_line_sum: NDArray[np.int64],
+    reference: NDArray[np.int16] | None = None,
     *,
     p: Pass,
     step: int,
@@ -39,6 +41,7 @@ def accumulate(
         acc: int64[vectors, columns] before the pass.
         codes: int16[vectors, columns].
         word_line_sum: int64[vectors], sum of the word-line codes that the conversion saw.
+        reference: int16[vectors, columns], code of the reference column of each column's position, where there is one.
         p: row group, input slice, weight slice and phase.
         step: ADC step of the pass in array units.
 
@@ -51,12 +54,17 @@ def accumulate(
         >>> one = np.zeros((1, 1), dtype=np.int64)
         >>> accumulate(load("nor40_int4"), one, np.array([[-5]]), np.array([9]), p=Pass(0, 1, 0), step=6)
         array([[-120]])
+        >>> nor40, code, wl_sum, reference = load("nor40_int4"), np.array([[9]]), np.array([9]), np.array([[4]])
+        >>> accumulate(nor40, one, code, wl_sum, reference, p=Pass(0, 1, 0), step=6)
+        array([[120]])
     """
     x_shift = 0 if config.analog_slices else p.x_slice * config.dac_bits
     weight = step << (x_shift + p.w_slice * config.cell_bits)
     if config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1:
         weight = -weight
     change = codes.astype(np.int64) * weight
-    if p.w_slice == 0:
-        change = change - (config.weight_offset << x_shift) * word_line_sum[:, None]
+    if reference is not None:
+        change = change - reference.astype(np.int64) * weight
+    elif p.w_slice == 0:
+        change = change - (config.digital_offset << x_shift) * word_line_sum[:, None]
     return acc - change if p.phase else acc + change
