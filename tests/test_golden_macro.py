@@ -210,11 +210,8 @@ def test_the_full_steps_never_clip(config: Config, rng: np.random.Generator) -> 
     chain = chain_of(config, one_round(config, steps=steps))
     trace = cim_macro.run_chain(config, programmed(config, weights), chain, [x])[0]
     assert trace.clipped == 0
-    slices = sum(
-        2 ** (i * config.dac_bits + j * config.cell_bits)
-        for i in range(config.x_slices)
-        for j in range(config.w_slices)
-    )
+    places = product(range(config.x_slices), range(config.w_slices))
+    slices = sum(2 ** (i * config.dac_bits + j * config.cell_bits) for i, j in places)
     groups = -(-config.rows // config.active_rows)
     assert np.abs(trace.outputs - x @ weights).max() <= groups * slices * config.steps[-1] / 2
 
@@ -252,10 +249,8 @@ def test_no_chain_overflows_the_accumulators(config: Config, signed: bool) -> No
     patterns += [[*pattern[:-1], not pattern[-1]] for pattern in patterns]  # the last slice may count negative
     for on in patterns:
         for start in (-psum, psum - 1):
-            psums, residuals = (
-                np.full((1, config.out_cols), start),
-                np.full((1, config.out_cols), -top if start < 0 else top - 1),
-            )
+            psums = np.full((1, config.out_cols), start)
+            residuals = np.full((1, config.out_cols), -top if start < 0 else top - 1)
             inputs = [x] * len(chain.rounds)
             traces = cim_macro.run_chain(config, extreme_die(config, on), chain, inputs, psums, residuals)
             seen += [int(f(t.partial_sums)) for t in traces for f in (np.min, np.max)]

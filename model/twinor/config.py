@@ -28,19 +28,9 @@ from twinor.limits import (
 from twinor.weights import Packed, check_weights
 
 __all__ = [
-    "ACCUMULATIONS",
-    "ADD_BITS",
-    "ANALOG",
-    "DIGITAL",
-    "ENCODINGS",
-    "INPUT_MODES",
-    "MULT_BITS",
-    "PRESETS",
-    "SHIFT_MAX",
-    "Config",
-    "load",
-    "replace",
-]
+    "ACCUMULATIONS", "ADD_BITS", "ANALOG", "DIGITAL", "ENCODINGS", "INPUT_MODES", "MULT_BITS", "PRESETS", "SHIFT_MAX",
+    "Config", "load", "replace",
+]  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
 

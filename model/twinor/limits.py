@@ -104,6 +104,10 @@ def allowed_text(allowed: tuple[Any, ...]) -> str:
 
 def contradictions(c: Config) -> list[tuple[bool, str]]:
     """What values say together: whether each rule is broken, and the sentence for it."""
+    return [*_array_rules(c), *_word_line_rules(c), *_converter_rules(c)]
+
+
+def _array_rules(c: Config) -> list[tuple[bool, str]]:
     return [
         (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
         (
@@ -115,8 +119,6 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
             f"ref_cols leaves no column for weights: one ADC has all cols = {c.cols}",
         ),
         (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
-        (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
-        (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
         (
             c.cell_bits > c.stored_bits,
             f"cell_bits = {c.cell_bits} exceeds the {c.stored_bits} bits that a weight stores",
@@ -126,6 +128,17 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
             f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
         ),
         (
+            c.bias_rows >= c.rows,
+            f"bias_rows = {c.bias_rows} leaves no word line of rows = {c.rows} for activations",
+        ),
+    ]
+
+
+def _word_line_rules(c: Config) -> list[tuple[bool, str]]:
+    return [
+        (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
+        (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
+        (
             c.analog_slices and c.x_slices == 1,
             "slice_accumulation = analog needs input slices to accumulate: dac_bits is not below input_bits",
         ),
@@ -133,10 +146,11 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
             c.pulsed and c.wl_cycles != c.slots,
             f"pulse_width needs wl_cycles = {c.slots}, the slots of dac_bits = {c.dac_bits}, got {c.wl_cycles}",
         ),
-        (
-            c.bias_rows >= c.rows,
-            f"bias_rows = {c.bias_rows} leaves no word line of rows = {c.rows} for activations",
-        ),
+    ]
+
+
+def _converter_rules(c: Config) -> list[tuple[bool, str]]:
+    return [
         (
             c.step == "unit" and c.held_max > (c.code_max if not c.bipolar else min(-c.code_min, c.code_max)),
             f"step = unit needs an ADC that holds a full column: {c.held_max} array units against code {c.code_max}",

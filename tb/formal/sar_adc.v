@@ -62,7 +62,7 @@ module formal_sar_adc #(
   wire [TRIALS-1:0]          found        = \dut.g_adc[0].kept_q ;
   wire [TRIALS-1:0]          taken        = \dut.g_adc[1].kept_q ;
   wire [ADC_BITS-1:0]        found_result = \dut.g_adc[0].result_q ;
-  wire [ADC_BITS-1:0]        taken_result = \dut.g_adc[1].result_q ;
+  (* keep *) wire [ADC_BITS-1:0] taken_result = \dut.g_adc[1].result_q ;
 
   // What the specification counts: trials left, bits that the other comparator gave, thresholds passed, weights //
 
