@@ -143,24 +143,23 @@ module cim_axi #(
 `include "regs/cim_axi_regs.vh"
 
   wire unused_inputs = &{1'b0, s_axil_awprot, s_axil_arprot, s_axis_act_tdata, s_axis_psum_tdata, s_axis_res_tdata,
-                         s_axis_target_tdata};
-  wire unused_codes  = &{1'b0, regs_prog_erase_limit_code, regs_prog_accept_margin, regs_prog_accept_window,
-                         regs_prog_target_code};
+                         s_axis_target_tdata, regs_prog_erase_limit_code, regs_prog_accept_margin,
+                         regs_prog_accept_window, regs_prog_target_code};
 
-  assign {regs_shape_cols, regs_shape_rows} = {COLS[15:0], ROWS[15:0]};
-  assign {regs_groups_n_adcs, regs_groups_active_rows} = {N_ADCS[15:0], ACTIVE_ROWS[15:0]};
-  assign {regs_weights_w_slices, regs_weights_cell_bits} = {W_SLICES[7:0], CELL_BITS[7:0]};
-  assign {regs_weights_weight_bits, regs_weights_weight_encoding} = {WEIGHT_BITS[7:0], WEIGHT_ENCODING[7:0]};
-  assign {regs_inputs_in_lanes, regs_inputs_x_slices} = {IN_LANES[7:0], X_SLICES[7:0]};
-  assign {regs_inputs_dac_bits, regs_inputs_input_bits} = {DAC_BITS[7:0], INPUT_BITS[7:0]};
+  assign {regs_shape_cols, regs_shape_rows, regs_groups_n_adcs, regs_groups_active_rows}
+      = {COLS[15:0], ROWS[15:0], N_ADCS[15:0], ACTIVE_ROWS[15:0]};
+  assign {regs_weights_w_slices, regs_weights_cell_bits, regs_weights_weight_bits, regs_weights_weight_encoding}
+      = {W_SLICES[7:0], CELL_BITS[7:0], WEIGHT_BITS[7:0], WEIGHT_ENCODING[7:0]};
+  assign {regs_inputs_in_lanes, regs_inputs_x_slices, regs_inputs_dac_bits, regs_inputs_input_bits}
+      = {IN_LANES[7:0], X_SLICES[7:0], DAC_BITS[7:0], INPUT_BITS[7:0]};
   assign {regs_conversion_settle_cycles, regs_conversion_wl_cycles} = {SETTLE_CYCLES[7:0], WL_CYCLES[7:0]};
   assign {regs_conversion_cols_per_adc, regs_conversion_adc_bits} = {COLS_PER_ADC[7:0], ADC_BITS[7:0]};
-  assign {regs_sums_add_bits, regs_sums_mult_bits} = {ADD_BITS[7:0], MULT_BITS[7:0]};
-  assign {regs_sums_acc_bits, regs_sums_psum_bits} = {ACC_BITS[7:0], PSUM_BITS[7:0]};
+  assign {regs_sums_add_bits, regs_sums_mult_bits, regs_sums_acc_bits, regs_sums_psum_bits}
+      = {ADD_BITS[7:0], MULT_BITS[7:0], ACC_BITS[7:0], PSUM_BITS[7:0]};
   assign {regs_chains_round_words, regs_chains_max_rounds} = {ROUND_WORDS[15:0], MAX_ROUNDS[15:0]};
   assign {regs_options_slice_accumulation, regs_options_input_mode} = {SLICE_ACCUMULATION[0], INPUT_MODE[0]};
-  assign {regs_options_ref_cols, regs_options_column_correction} = {REF_COLS[0], COLUMN_CORRECTION[0]};
-  assign regs_options_trials = TRIALS[7:0];
+  assign {regs_options_ref_cols, regs_options_column_correction, regs_options_trials}
+      = {REF_COLS[0], COLUMN_CORRECTION[0], TRIALS[7:0]};
 
   assign regs_status_words = round_ready && !regs_control_reset;
   assign regs_status_prog_busy = prog_busy;
@@ -300,11 +299,10 @@ module cim_axi #(
     .prog_coarse_pulses_o(regs_prog_coarse_pulses_count),
     .prog_fine_pulses_o  (regs_prog_fine_pulses_count),
     .prog_unerased_o     (regs_prog_unerased_count),
-    .wl_o(wl_o), .wl_start_o(wl_start_o), .w_slice_o(w_slice_o), .x_slice_o(x_slice_o), .share_o(share_o), .line_sel_o(line_sel_o),
-    .hold_o(hold_o), .mux_o(mux_o), .sample_o(sample_o),
-    .step_shift_o(step_shift_o), .step_three_o(step_three_o), .step_fine_o(step_fine_o), .trial_o(trial_o),
-    .cmp_i(cmp_i), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o),
-    .pulse_mask_o(pulse_mask_o)
+    .wl_o(wl_o), .wl_start_o(wl_start_o), .w_slice_o(w_slice_o), .x_slice_o(x_slice_o), .share_o(share_o),
+    .line_sel_o(line_sel_o), .hold_o(hold_o), .mux_o(mux_o), .sample_o(sample_o), .step_shift_o(step_shift_o),
+    .step_three_o(step_three_o), .step_fine_o(step_fine_o), .trial_o(trial_o), .cmp_i(cmp_i),
+    .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o), .pulse_mask_o(pulse_mask_o)
   );
 
   // Results: the second register takes the beat that is under way when the sink stops, so no ready passes through //

@@ -141,39 +141,17 @@ module cim_macro #(
   wire [WL_SUM_BITS-1:0] wl_sum;
 
   wl_dac #(
-    .ROWS           (ROWS),
-    .INPUT_BITS     (INPUT_BITS),
-    .DAC_BITS       (DAC_BITS),
-    .INPUT_MODE     (INPUT_MODE),
-    .WL_BITS        (WL_BITS),
-    .X_SLICES       (X_SLICES),
-    .IN_LANES       (IN_LANES),
-    .WEIGHT_ENCODING(WEIGHT_ENCODING),
-    .WL_SUM_BITS    (WL_SUM_BITS)
+    .ROWS(ROWS), .INPUT_BITS(INPUT_BITS), .DAC_BITS(DAC_BITS), .INPUT_MODE(INPUT_MODE), .WL_BITS(WL_BITS),
+    .X_SLICES(X_SLICES), .IN_LANES(IN_LANES), .WEIGHT_ENCODING(WEIGHT_ENCODING), .WL_SUM_BITS(WL_SUM_BITS)
   ) u_wl_dac (
-    .clk_i       (clk_i),
-    .rst_ni      (rst_ni),
-    .in_valid_i  (in_valid_i),
-    .in_ready_o  (in_ready_o),
-    .in_data_i   (in_data_i),
-    .load_en_i   (load_en && !prog_own),
-    .load_base_i (load_base),
-    .load_count_i(load_count),
-    .load_signed_i(load_signed),
-    .load_bias_i (load_bias),
-    .bias_code_i (bias_code),
-    .loading_o   (loading),
-    .loaded_o    (loaded),
-    .swap_i      (swap),
-    .drive_i     (drive),
-    .wl_on_i     (wl_on),
-    .slice_i     (slice),
-    .phase_i     (wl_phase),
-    .row_first_i (row_first),
-    .row_num_i   (row_num),
-    .wl_o        (wl_run),
-    .wl_start_o  (wl_start_run),
-    .wl_sum_o    (wl_sum)
+    .clk_i(clk_i), .rst_ni(rst_ni),
+    .in_valid_i(in_valid_i), .in_ready_o(in_ready_o), .in_data_i(in_data_i),
+    .load_en_i(load_en && !prog_own), .load_base_i(load_base), .load_count_i(load_count), .load_signed_i(load_signed),
+    .load_bias_i(load_bias), .bias_code_i(bias_code),
+    .loading_o(loading), .loaded_o(loaded),
+    .swap_i(swap), .drive_i(drive), .wl_on_i(wl_on), .slice_i(slice), .phase_i(wl_phase),
+    .row_first_i(row_first), .row_num_i(row_num),
+    .wl_o(wl_run), .wl_start_o(wl_start_run), .wl_sum_o(wl_sum)
   );
 
   // ADC bank //
@@ -182,42 +160,24 @@ module cim_macro #(
   wire [N_ADCS*CODE_BITS-1:0] raw_code, code;
 
   sar_adc #(
-    .N_ADCS         (N_ADCS),
-    .ADC_BITS       (ADC_BITS),
-    .TRIALS         (TRIALS),
-    .SAR_WEIGHTS    (SAR_WEIGHTS),
-    .CODE_BITS      (CODE_BITS),
+    .N_ADCS(N_ADCS), .ADC_BITS(ADC_BITS), .TRIALS(TRIALS), .SAR_WEIGHTS(SAR_WEIGHTS), .CODE_BITS(CODE_BITS),
     .WEIGHT_ENCODING(WEIGHT_ENCODING)
   ) u_sar_adc (
-    .clk_i        (clk_i),
-    .rst_ni       (rst_ni),
-    .weight_we_i  (round_valid_i && round_ready_o && weight_sel),
-    .weight_addr_i(round_addr_i[11:0]),
+    .clk_i(clk_i), .rst_ni(rst_ni),
+    .weight_we_i(round_valid_i && round_ready_o && weight_sel), .weight_addr_i(round_addr_i[11:0]),
     .weight_data_i(round_data_i),
-    .start_i      (sample_o),
-    .done_o       (adc_done),
-    .trial_o      (trial_o),
-    .cmp_i        (cmp_i),
-    .code_o       (raw_code)
+    .start_i(sample_o), .done_o(adc_done),
+    .trial_o(trial_o), .cmp_i(cmp_i), .code_o(raw_code)
   );
 
   column_correct #(
-    .N_ADCS           (N_ADCS),
-    .COLS             (COLS),
-    .ADC_BITS         (ADC_BITS),
-    .CODE_BITS        (CODE_BITS),
-    .WEIGHT_ENCODING  (WEIGHT_ENCODING),
+    .N_ADCS(N_ADCS), .COLS(COLS), .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS), .WEIGHT_ENCODING(WEIGHT_ENCODING),
     .COLUMN_CORRECTION(COLUMN_CORRECTION)
   ) u_column_correct (
-    .clk_i       (clk_i),
-    .rst_ni      (rst_ni),
-    .table_we_i  (round_valid_i && round_ready_o && correct_sel),
-    .table_addr_i(round_addr_i[11:0]),
+    .clk_i(clk_i), .rst_ni(rst_ni),
+    .table_we_i(round_valid_i && round_ready_o && correct_sel), .table_addr_i(round_addr_i[11:0]),
     .table_data_i(round_data_i),
-    .done_i      (adc_done),
-    .mux_i       (mux_o),
-    .code_i      (raw_code),
-    .code_o      (code)
+    .done_i(adc_done), .mux_i(mux_o), .code_i(raw_code), .code_o(code)
   );
 
   // Sequencer //
@@ -232,96 +192,37 @@ module cim_macro #(
   wire [ACC_BITS-1:0]    lo, hi;
 
   macro_ctrl #(
-    .ROWS           (ROWS),
-    .OUT_COLS       (OUT_COLS),
-    .ACTIVE_ROWS    (ACTIVE_ROWS),
-    .N_LANES        (N_LANES),
-    .INPUT_BITS     (INPUT_BITS),
-    .DAC_BITS       (DAC_BITS),
-    .SLICE_ACCUMULATION(SLICE_ACCUMULATION),
-    .CELL_BITS      (CELL_BITS),
-    .X_SLICES       (X_SLICES),
-    .W_SLICES       (W_SLICES),
-    .WEIGHT_ENCODING(WEIGHT_ENCODING),
-    .WL_CYCLES      (WL_CYCLES),
-    .SETTLE_CYCLES  (SETTLE_CYCLES),
-    .IN_LANES       (IN_LANES),
-    .MAX_ROUNDS     (MAX_ROUNDS),
-    .ROUND_WORDS    (ROUND_WORDS),
-    .STEP_SHIFT_MAX (STEP_SHIFT_MAX),
-    .ACC_BITS       (ACC_BITS),
-    .WL_SUM_BITS    (WL_SUM_BITS)
+    .ROWS(ROWS), .OUT_COLS(OUT_COLS), .ACTIVE_ROWS(ACTIVE_ROWS), .N_LANES(N_LANES), .INPUT_BITS(INPUT_BITS),
+    .DAC_BITS(DAC_BITS), .SLICE_ACCUMULATION(SLICE_ACCUMULATION), .CELL_BITS(CELL_BITS), .X_SLICES(X_SLICES),
+    .W_SLICES(W_SLICES), .WEIGHT_ENCODING(WEIGHT_ENCODING), .WL_CYCLES(WL_CYCLES), .SETTLE_CYCLES(SETTLE_CYCLES),
+    .IN_LANES(IN_LANES), .MAX_ROUNDS(MAX_ROUNDS), .ROUND_WORDS(ROUND_WORDS), .STEP_SHIFT_MAX(STEP_SHIFT_MAX),
+    .ACC_BITS(ACC_BITS), .WL_SUM_BITS(WL_SUM_BITS)
   ) u_macro_ctrl (
-    .clk_i            (clk_i),
-    .rst_ni           (rst_ni),
-    .word_valid_i     (round_valid_i && round_ready_o),
-    .word_ready_o     (word_ready),
-    .word_addr_i      (round_addr_i),
-    .word_data_i      (round_data_i),
-    .busy_o           (busy_o),
-    .round_done_o     (round_done_o),
-    .error_valid_o    (error_valid_o),
-    .error_code_o     (error_code_o),
-    .error_round_o    (error_round_o),
-    .load_en_o        (load_en),
-    .load_base_o      (load_base),
-    .load_count_o     (load_count),
-    .load_signed_o    (load_signed),
-    .load_bias_o      (load_bias),
-    .load_bias_code_o (bias_code),
-    .loading_i        (loading),
-    .loaded_i         (loaded),
-    .swap_o           (swap),
-    .drive_o          (drive),
-    .wl_on_o          (wl_on),
-    .slice_o          (slice),
-    .phase_o          (wl_phase),
-    .row_first_o      (row_first),
-    .row_num_o        (row_num),
-    .wl_sum_i         (wl_sum),
-    .w_slice_o        (w_slice_run),
-    .x_slice_o        (x_slice_run),
-    .share_o          (share_o),
-    .hold_o           (hold_run),
-    .mux_o            (mux_run),
-    .sample_o         (sample_run),
-    .adc_done_i       (adc_done && !prog_busy_o),
-    .step_shift_o     (step_shift_run),
-    .step_three_o     (step_three_run),
-    .code_valid_o     (code_valid),
-    .code_ready_i     (code_ready),
-    .position_o       (position),
-    .first_o          (first),
-    .keep_o           (keep),
-    .psum_o           (psum),
-    .residual_o       (residual),
-    .final_o          (final_pass),
-    .code_step_shift_o(code_step_shift),
-    .code_step_three_o(code_step_three),
-    .slice_shift_o    (slice_shift),
-    .negate_o         (negate),
-    .offset_o         (offset),
-    .x_shift_o        (x_shift),
-    .wl_sum_o         (code_wl_sum),
-    .psum_want_o      (psum_want),
-    .psum_lanes_o     (psum_lanes),
-    .res_want_o       (res_want),
-    .res_col_o        (res_col),
-    .res_lanes_o      (res_lanes),
-    .col_o            (col),
-    .lanes_o          (lanes),
-    .last_o           (last),
-    .raw_o            (raw),
-    .shift_o          (shift),
-    .lo_o             (lo),
-    .hi_o             (hi)
+    .clk_i(clk_i), .rst_ni(rst_ni),
+    .word_valid_i(round_valid_i && round_ready_o), .word_ready_o(word_ready), .word_addr_i(round_addr_i),
+    .word_data_i(round_data_i),
+    .busy_o(busy_o), .round_done_o(round_done_o), .error_valid_o(error_valid_o), .error_code_o(error_code_o),
+    .error_round_o(error_round_o),
+    .load_en_o(load_en), .load_base_o(load_base), .load_count_o(load_count), .load_signed_o(load_signed),
+    .load_bias_o(load_bias), .load_bias_code_o(bias_code), .loading_i(loading), .loaded_i(loaded),
+    .swap_o(swap), .drive_o(drive), .wl_on_o(wl_on), .slice_o(slice), .phase_o(wl_phase),
+    .row_first_o(row_first), .row_num_o(row_num), .wl_sum_i(wl_sum),
+    .w_slice_o(w_slice_run), .x_slice_o(x_slice_run), .share_o(share_o),
+    .hold_o(hold_run), .mux_o(mux_run), .sample_o(sample_run), .adc_done_i(adc_done && !prog_busy_o),
+    .step_shift_o(step_shift_run), .step_three_o(step_three_run),
+    .code_valid_o(code_valid), .code_ready_i(code_ready), .position_o(position),
+    .first_o(first), .keep_o(keep), .psum_o(psum), .residual_o(residual), .final_o(final_pass),
+    .code_step_shift_o(code_step_shift), .code_step_three_o(code_step_three), .slice_shift_o(slice_shift),
+    .negate_o(negate),
+    .offset_o(offset), .x_shift_o(x_shift), .wl_sum_o(code_wl_sum),
+    .psum_want_o(psum_want), .psum_lanes_o(psum_lanes),
+    .res_want_o(res_want), .res_col_o(res_col), .res_lanes_o(res_lanes),
+    .col_o(col), .lanes_o(lanes), .last_o(last), .raw_o(raw),
+    .shift_o(shift), .lo_o(lo), .hi_o(hi)
   );
 
   clip_count #(
-    .N_ADCS         (N_ADCS),
-    .ADC_BITS       (ADC_BITS),
-    .CODE_BITS      (CODE_BITS),
-    .WEIGHT_ENCODING(WEIGHT_ENCODING)
+    .N_ADCS(N_ADCS), .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS), .WEIGHT_ENCODING(WEIGHT_ENCODING)
   ) u_clip_count (
     .clk_i  (clk_i),
     .rst_ni (rst_ni),
@@ -339,80 +240,37 @@ module cim_macro #(
   wire [N_LANES*RESIDUAL_BITS-1:0] res_product;
 
   residual #(
-    .N_LANES      (N_LANES),
-    .OUT_COLS     (OUT_COLS),
-    .INPUT_BITS   (INPUT_BITS),
-    .MULT_BITS    (MULT_BITS),
+    .N_LANES(N_LANES), .OUT_COLS(OUT_COLS), .INPUT_BITS(INPUT_BITS), .MULT_BITS(MULT_BITS),
     .RESIDUAL_BITS(RESIDUAL_BITS)
   ) u_residual (
-    .clk_i       (clk_i),
-    .rst_ni      (rst_ni),
-    .table_we_i  (table_we),
-    .table_addr_i(round_addr_i[14:0]),
-    .table_data_i(round_data_i),
-    .want_i      (res_want),
-    .col_i       (res_col),
-    .lanes_i     (res_lanes),
-    .valid_i     (res_valid_i),
-    .ready_o     (res_ready_o),
-    .data_i      (res_data_i),
-    .take_i      (res_take),
-    .full_o      (res_full),
-    .product_o   (res_product)
+    .clk_i(clk_i), .rst_ni(rst_ni),
+    .table_we_i(table_we), .table_addr_i(round_addr_i[14:0]), .table_data_i(round_data_i),
+    .want_i(res_want), .col_i(res_col), .lanes_i(res_lanes),
+    .valid_i(res_valid_i), .ready_o(res_ready_o), .data_i(res_data_i),
+    .take_i(res_take), .full_o(res_full), .product_o(res_product)
   );
 
   wire                        sum_valid;
   wire [N_LANES*ACC_BITS-1:0] sum;
 
   shift_add #(
-    .N_LANES        (N_LANES),
-    .REF_COLS       (REF_COLS),
-    .COLS_PER_ADC   (COLS_PER_ADC),
-    .CODE_BITS      (CODE_BITS),
-    .ACC_BITS       (ACC_BITS),
-    .PSUM_BITS      (PSUM_BITS),
-    .RESIDUAL_BITS  (RESIDUAL_BITS),
-    .WL_SUM_BITS    (WL_SUM_BITS),
-    .WEIGHT_BITS    (WEIGHT_BITS),
+    .N_LANES(N_LANES), .REF_COLS(REF_COLS), .COLS_PER_ADC(COLS_PER_ADC), .CODE_BITS(CODE_BITS), .ACC_BITS(ACC_BITS),
+    .PSUM_BITS(PSUM_BITS), .RESIDUAL_BITS(RESIDUAL_BITS), .WL_SUM_BITS(WL_SUM_BITS), .WEIGHT_BITS(WEIGHT_BITS),
     .WEIGHT_ENCODING(WEIGHT_ENCODING)
   ) u_shift_add (
-    .clk_i        (clk_i),
-    .rst_ni       (rst_ni),
-    .code_valid_i (code_valid),
-    .code_ready_o (code_ready),
-    .code_i       (code),
-    .position_i   (position),
-    .first_i      (first),
-    .keep_i       (keep),
-    .psum_i       (psum),
-    .residual_i   (residual),
-    .final_i      (final_pass),
-    .step_shift_i (code_step_shift),
-    .step_three_i (code_step_three),
-    .slice_shift_i(slice_shift),
-    .negate_i     (negate),
-    .offset_i     (offset),
-    .x_shift_i    (x_shift),
-    .wl_sum_i     (code_wl_sum),
-    .psum_want_i  (psum_want),
-    .psum_lanes_i (psum_lanes),
-    .psum_valid_i (psum_valid_i),
-    .psum_ready_o (psum_ready_o),
-    .psum_data_i  (psum_data_i),
-    .res_take_o   (res_take),
-    .res_full_i   (res_full),
-    .res_product_i(res_product),
-    .sum_valid_o  (sum_valid),
-    .sum_ready_i  (sum_ready),
-    .sum_o        (sum)
+    .clk_i(clk_i), .rst_ni(rst_ni),
+    .code_valid_i(code_valid), .code_ready_o(code_ready), .code_i(code), .position_i(position),
+    .first_i(first), .keep_i(keep), .psum_i(psum), .residual_i(residual), .final_i(final_pass),
+    .step_shift_i(code_step_shift), .step_three_i(code_step_three), .slice_shift_i(slice_shift), .negate_i(negate),
+    .offset_i(offset), .x_shift_i(x_shift), .wl_sum_i(code_wl_sum),
+    .psum_want_i(psum_want), .psum_lanes_i(psum_lanes),
+    .psum_valid_i(psum_valid_i), .psum_ready_o(psum_ready_o), .psum_data_i(psum_data_i),
+    .res_take_o(res_take), .res_full_i(res_full), .res_product_i(res_product),
+    .sum_valid_o(sum_valid), .sum_ready_i(sum_ready), .sum_o(sum)
   );
 
   requantize #(
-    .N_LANES  (N_LANES),
-    .OUT_COLS (OUT_COLS),
-    .ACC_BITS (ACC_BITS),
-    .MULT_BITS(MULT_BITS),
-    .ADD_BITS (ADD_BITS)
+    .N_LANES(N_LANES), .OUT_COLS(OUT_COLS), .ACC_BITS(ACC_BITS), .MULT_BITS(MULT_BITS), .ADD_BITS(ADD_BITS)
   ) u_requantize (
     .clk_i       (clk_i),
     .rst_ni      (rst_ni),
@@ -440,9 +298,9 @@ module cim_macro #(
   // Program-verify controller //
 
   prog_ctrl #(
-    .ROWS(ROWS), .COLS_PER_ADC(COLS_PER_ADC), .N_ADCS(N_ADCS), .DAC_BITS(DAC_BITS),
-    .INPUT_MODE(INPUT_MODE), .WL_BITS(WL_BITS), .CELL_BITS(CELL_BITS), .W_SLICES(W_SLICES), .WEIGHT_ENCODING(WEIGHT_ENCODING), .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS),
-    .WL_CYCLES(WL_CYCLES), .SETTLE_CYCLES(SETTLE_CYCLES)
+    .ROWS(ROWS), .COLS_PER_ADC(COLS_PER_ADC), .N_ADCS(N_ADCS), .DAC_BITS(DAC_BITS), .INPUT_MODE(INPUT_MODE),
+    .WL_BITS(WL_BITS), .CELL_BITS(CELL_BITS), .W_SLICES(W_SLICES), .WEIGHT_ENCODING(WEIGHT_ENCODING),
+    .ADC_BITS(ADC_BITS), .CODE_BITS(CODE_BITS), .WL_CYCLES(WL_CYCLES), .SETTLE_CYCLES(SETTLE_CYCLES)
   ) u_prog_ctrl (
     .clk_i(clk_i), .rst_ni(rst_ni), .free_i(free), .own_o(prog_own),
     .prog_start_i(prog_start_i), .prog_op_i(prog_op_i), .prog_row_base_i(prog_row_base_i),

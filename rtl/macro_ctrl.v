@@ -33,8 +33,7 @@ module macro_ctrl #(
   parameter integer ACC_BITS           = 8,
   parameter integer WL_SUM_BITS        = 1
 ) (
-  input  wire                   clk_i,
-  input  wire                   rst_ni,
+  input  wire                   clk_i, rst_ni,
 
   // Words: each round's in ascending order; the last word of the last round arms the chain, any other disarms it
   input  wire                   word_valid_i,
@@ -51,20 +50,15 @@ module macro_ctrl #(
 
   // Word-line DACs
   output wire                   load_en_o,
-  output wire [15:0]            load_base_o,
-  output wire [15:0]            load_count_o,
+  output wire [15:0]            load_base_o, load_count_o,
   output wire                   load_signed_o,
   output wire [15:0]            load_bias_o,
   output wire [INPUT_BITS-1:0]  load_bias_code_o,
-  input  wire                   loading_i,
-  input  wire                   loaded_i,
-  output wire                   swap_o,
-  output wire                   drive_o,
-  output wire                   wl_on_o,
+  input  wire                   loading_i, loaded_i,
+  output wire                   swap_o, drive_o, wl_on_o,
   output wire [7:0]             slice_o,
   output wire                   phase_o,       // 1: the rows of negative activations
-  output wire [15:0]            row_first_o,
-  output wire [15:0]            row_num_o,
+  output wire [15:0]            row_first_o, row_num_o,
   input  wire [WL_SUM_BITS-1:0] wl_sum_i,
 
   // Bit lines and ADCs
@@ -82,29 +76,21 @@ module macro_ctrl #(
   output wire                   code_valid_o,
   input  wire                   code_ready_i,
   output wire [15:0]            position_o,
-  output wire                   first_o,
-  output wire                   keep_o,
-  output wire                   psum_o,
-  output wire                   residual_o,
-  output wire                   final_o,
+  output wire                   first_o, keep_o, psum_o, residual_o, final_o,
   output wire [6:0]             code_step_shift_o,
   output wire                   code_step_three_o,
   output wire [7:0]             slice_shift_o,
-  output wire                   negate_o,
-  output wire                   offset_o,
+  output wire                   negate_o, offset_o,
   output wire [7:0]             x_shift_o,
   output wire [WL_SUM_BITS-1:0] wl_sum_o,
   output wire                   psum_want_o,
   output wire [15:0]            psum_lanes_o,
   output wire                   res_want_o,
-  output wire [15:0]            res_col_o,
-  output wire [15:0]            res_lanes_o,
+  output wire [15:0]            res_col_o, res_lanes_o,
 
   // Requantization
-  output wire [15:0]            col_o,
-  output wire [15:0]            lanes_o,
-  output wire                   last_o,
-  output wire                   raw_o,
+  output wire [15:0]            col_o, lanes_o,
+  output wire                   last_o, raw_o,
   output wire [4:0]             shift_o,
   output wire [ACC_BITS-1:0]    lo_o,
   output wire [ACC_BITS-1:0]    hi_o
@@ -190,16 +176,9 @@ module macro_ctrl #(
   wire                   bad = armed_q && !loading_i && !loaded_i && load_error != 4'd0;
 
   round_check #(
-    .ROWS          (ROWS),
-    .OUT_COLS      (OUT_COLS),
-    .N_LANES       (N_LANES),
-    .IN_LANES      (IN_LANES),
-    .X_SLICES      (X_SLICES),
-    .W_SLICES      (W_SLICES),
-    .MAX_ROUNDS    (MAX_ROUNDS),
-    .ROUND_WORDS   (ROUND_WORDS),
-    .STEP_SHIFT_MAX(STEP_SHIFT_MAX),
-    .ACC_BITS      (ACC_BITS)
+    .ROWS(ROWS), .OUT_COLS(OUT_COLS), .N_LANES(N_LANES), .IN_LANES(IN_LANES), .X_SLICES(X_SLICES),
+    .W_SLICES(W_SLICES), .MAX_ROUNDS(MAX_ROUNDS), .ROUND_WORDS(ROUND_WORDS), .STEP_SHIFT_MAX(STEP_SHIFT_MAX),
+    .ACC_BITS(ACC_BITS)
   ) u_round_check (
     .desc_i  (load_desc),
     .index_i (load_index),

@@ -35,15 +35,9 @@ module prog_ctrl #(
   output wire                                own_o,    // the seam is, or becomes, this block's
   input  wire                                prog_start_i,
   input  wire [1:0]                          prog_op_i,
-  input  wire [15:0]                         prog_row_base_i,
-  input  wire [15:0]                         prog_row_count_i,
-  output wire                                prog_busy_o,
-  output wire                                prog_erase_done_o,
-  output wire                                prog_done_o,
-  output wire                                prog_error_o,
-  output wire [31:0]                         prog_erase_pulses_o,
-  output wire [31:0]                         prog_coarse_pulses_o,
-  output wire [31:0]                         prog_fine_pulses_o,
+  input  wire [15:0]                         prog_row_base_i, prog_row_count_i,
+  output wire                                prog_busy_o, prog_erase_done_o, prog_done_o, prog_error_o,
+  output wire [31:0]                         prog_erase_pulses_o, prog_coarse_pulses_o, prog_fine_pulses_o,
   output wire [31:0]                         prog_unerased_o,
 
   // Settings, stable during an operation; a ramp is {cycles of a pulse, most pulses, step, first level}
@@ -51,11 +45,8 @@ module prog_ctrl #(
   input  wire [7:0]                          prog_step_i,
   input  wire [CODE_BITS-1:0]                prog_erase_limit_i,
   input  wire [(CODE_BITS<<CELL_BITS)-1:0]   prog_targets_i,
-  input  wire [CODE_BITS-1:0]                prog_margin_i,
-  input  wire [CODE_BITS-1:0]                prog_window_i,
-  input  wire [47:0]                         prog_erase_ramp_i,
-  input  wire [47:0]                         prog_coarse_ramp_i,
-  input  wire [47:0]                         prog_fine_ramp_i,
+  input  wire [CODE_BITS-1:0]                prog_margin_i, prog_window_i,
+  input  wire [47:0]                         prog_erase_ramp_i, prog_coarse_ramp_i, prog_fine_ramp_i,
 
   // Target levels in, statuses out: one beat per group
   input  wire                                prog_target_valid_i,

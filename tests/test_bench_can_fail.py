@@ -104,12 +104,12 @@ MUTANTS = [
     Mutant("macro_ctrl", "convert_mux + phase_q", "phase_q", "trials"),
     Mutant("macro_ctrl", "code_from == StartLast", "1'b0", "partial_sums"),
     Mutant("macro_ctrl", "code_end == EndRaw", "code_end != EndRaw", "outputs"),
-    Mutant("cim_macro", ".cmp_i        (cmp_i)", ".cmp_i        (~cmp_i)", "trials"),
+    Mutant("cim_macro", ".cmp_i(cmp_i)", ".cmp_i(~cmp_i)", "trials"),
     Mutant("cim_macro", ".lo_i        (lo)", ".lo_i        (hi)", "outputs"),
-    Mutant("cim_macro", ".keep_i       (keep)", ".keep_i       (psum)", "partial_sums"),
+    Mutant("cim_macro", ".keep_i(keep)", ".keep_i(psum)", "partial_sums"),
     Mutant("cim_macro", "word_ready && sum_ready", "word_ready", None),
     Mutant("macro_ctrl", "load_q == {ROUND_BITS{1'b0}}\n", "1'b1\n", None),
-    Mutant("cim_macro", ".wl_sum_i     (code_wl_sum)", ".wl_sum_i     (wl_sum)", "partial_sums", OFFSET),
+    Mutant("cim_macro", ".wl_sum_i(code_wl_sum)", ".wl_sum_i(wl_sum)", "partial_sums", OFFSET),
 ]
 
 

@@ -84,8 +84,8 @@ FAULTS = [
     Fault(
         "streams_shift_add",
         "shift_add",
-        "{CODE_BITS{code_valid_i}}",
-        "{CODE_BITS{code_valid_i && !res_full_i}}",
+        "{CODES_BITS{code_valid_i}}",
+        "{CODES_BITS{code_valid_i && !res_full_i}}",
         "sum_o depends on res_full_i",
     ),
     Fault("streams_shift_add", "shift_add", "res_take_o   = accept && from_res", "res_take_o   = accept", "p_take"),

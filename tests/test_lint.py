@@ -121,7 +121,7 @@ def test_no_tool_says_anything_about_the_buses(config: Config, tool: str) -> Non
 def test_a_planted_fault_is_reported(tool: str, tmp_path: Path) -> None:
     """A port too narrow, a value too narrow, a latch: each tool says so, else its silence means nothing."""
     old, new, block = {
-        "icarus": (".position_i   (position),", ".position_i   (position[14:0]),", "cim_macro"),
+        "icarus": (".position_i(position),", ".position_i(position[14:0]),", "cim_macro"),
         "verilator": ("<= lanes_i;", "<= lanes_i[14:0];", "requantize"),
         "yosys": ("always @(posedge clk_i) begin\n    if (accept)", "always @* begin\n    if (accept)", "shift_add"),
     }[tool]

@@ -272,7 +272,7 @@ module formal_shift_add #(
   wire a_offset = !counts || offset_i == (WEIGHT_ENCODING == 1 && w == 0);
   // rtl/shift_add.md: "over all codes, steps and row groups"
   wire a_step = !counts || (step_shift_i <= STEP_SHIFT_MAX && (!step_three_i || step_shift_i + 2 <= STEP_SHIFT_MAX));
-  // rtl/shift_add.md: "two's complement, lane 0 in the low bits"
+  // rtl/shift_add.md: "two's complement, ADC 0 in the low bits"
   wire a_code = !counts || (own >= -code_low && own <= code_max && refer >= -code_low && refer <= code_max);
   // rtl/shift_add.md: "sum of the word-line codes that the conversion saw"
   wire a_lines = !counts || wl_sum_i <= line_sum;

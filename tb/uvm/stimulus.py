@@ -37,7 +37,8 @@ def levels(config: Config, rng: Rng) -> NDArray[np.uint8]:
     first, *second = adc_frontend.array_columns(config, np.arange(min(2, config.out_cols))).tolist()
     cells[:, [first, *second]] = 0
     cells[:, first, :, 0] = ramp_levels(config)[:, None]
-    cells[:, second, :, -1] = ramp_levels(config)[:, None, None]
+    for column in second:
+        cells[:, column, :, -1] = ramp_levels(config)[:, None]
     return made[None]
 
 
