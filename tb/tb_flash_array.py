@@ -35,7 +35,8 @@ class Array:
         dut.clk_i.value, dut.pulse_i.value, dut.wl_start_i.value = 0, 0, 0
 
     async def edge(self) -> None:
-        """One rising edge of the clock."""
+        """One rising edge of the clock, before which whatever was driven has settled."""
+        await bench.settle()
         for level in (1, 0):
             self.dut.clk_i.value = level
             await bench.settle()
@@ -47,7 +48,6 @@ class Array:
             dut.wl_i.value = pack(codes, cfg.dac_bits)
             await bench.settle()
             return
-        await bench.settle()  # the clock is low before its first rising edge
         for slot in range(cfg.slots + 1):
             dut.wl_start_i.value = int(slot == 0)
             dut.wl_i.value = pack([int(slot < code) for code in codes], 1)
