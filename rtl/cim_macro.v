@@ -316,7 +316,8 @@ module cim_macro #(
     .prog_status_data_o(prog_status_data_o), .prog_status_code_o(prog_status_code_o),
     .prog_status_coarse_o(prog_status_coarse_o), .prog_status_fine_o(prog_status_fine_o),
     .prog_status_last_o(prog_status_last_o), .prog_status_again_o(prog_status_again_o),
-    .wl_o(wl_prog), .wl_start_o(wl_start_prog), .w_slice_o(w_slice_prog), .line_sel_o(line_sel_prog), .hold_o(hold_prog), .mux_o(mux_prog),
+    .wl_o(wl_prog), .wl_start_o(wl_start_prog), .w_slice_o(w_slice_prog), .line_sel_o(line_sel_prog),
+    .hold_o(hold_prog), .mux_o(mux_prog),
     .sample_o(sample_prog), .step_shift_o(step_shift_prog), .step_three_o(step_three_prog), .adc_done_i(adc_done),
     .code_i(code), .pulse_o(pulse_o), .pulse_kind_o(pulse_kind_o), .pulse_level_o(pulse_level_o),
     .pulse_mask_o(pulse_mask_o)

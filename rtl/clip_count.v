@@ -21,7 +21,7 @@ module clip_count #(
 
   // Codes of one multiplexer position, as the ADCs made them
   input  wire                        take_i,   // the codes are taken at the end of this cycle
-  input  wire [15:0]                 lanes_i,  // columns in use, 1 .. N_ADCS
+  input  wire [15:0]                 lanes_i,  // ADCs whose columns are in use, 1 .. N_ADCS
   input  wire [N_ADCS*CODE_BITS-1:0] code_i,
 
   // Counters

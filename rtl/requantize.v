@@ -25,7 +25,7 @@ module requantize #(
   input  wire [14:0]                  table_addr_i,  // {column, 0: mult, 1: add}
   input  wire [31:0]                  table_data_i,
 
-  // Sums of one multiplexer position, ADC 0 in the low bits
+  // Sums of one multiplexer position, lane 0 in the low bits
   input  wire                         sum_valid_i,
   output wire                         sum_ready_o,
   input  wire [N_LANES*ACC_BITS-1:0]  sum_i,

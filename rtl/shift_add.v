@@ -14,7 +14,7 @@
 
 module shift_add #(
   parameter integer N_LANES         = 1,  // output columns of a multiplexer position
-  parameter integer REF_COLS        = 0,  // 1: ADC 0 converts a reference column, lane a is ADC a + 1
+  parameter integer REF_COLS        = 0,  // 1: ADC 0 converts a reference, lane a is ADC a + 1; unsigned codes only
   parameter integer COLS_PER_ADC    = 1,
   parameter integer CODE_BITS       = 3,
   parameter integer ACC_BITS        = 8,

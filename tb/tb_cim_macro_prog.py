@@ -140,7 +140,7 @@ async def a_start_during_a_chain_is_an_error_and_changes_nothing(dut: Any) -> No
     for name, value in dev.operation().start().items():
         getattr(dut, f"prog_{name}").value = value
     refused = 0
-    while dev.checks["outputs and last"].outstanding > dev.cfg.n_adcs:
+    while dev.checks["outputs and last"].outstanding > dev.cfg.n_lanes:
         now = int(rng.random() < 0.3)
         dut.prog_start_i.value = now
         await dev.cycle()

@@ -243,7 +243,7 @@ def test_an_unknown_value_is_found_in_every_field(log: str, at: int, name: str, 
 
 
 def test_codes_that_are_not_known_are_found(run: Run) -> None:
-    sums = -(-RAGGED.n_adcs * RAGGED.acc_bits // 8) * 2
+    sums = -(-RAGGED.n_lanes * RAGGED.acc_bits // 8) * 2
     found = run.edit(".code", put(2, -sums - 1, "X"))  # the low digit of the codes: ADC 0 of the third phase
     assert found[0].codes[0, 0, 6] == UNKNOWN
     assert mismatches(run.golden, found)["codes"] == 1

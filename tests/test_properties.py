@@ -23,7 +23,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twinor.config import ENCODINGS, Config, replace
 from twinor.die import Die
-from twinor.golden import cim_macro, sar_adc
+from twinor.golden import adc_frontend, cim_macro, sar_adc
 from twinor.golden.requantize import requantize
 from twinor.rounds import Chain, End, Round, Start
 
@@ -318,7 +318,7 @@ def test_what_a_chain_does_not_use_changes_nothing(config: Config, seed: int) ->
     rows, cols = np.zeros(config.rows, dtype=bool), np.zeros(config.cols, dtype=bool)
     for rnd in chain.rounds:
         rows[rnd.row_base : rnd.row_base + rnd.driven_rows] = True
-        cols[cim_macro.converted_columns(config, rnd)] = True
+        cols[adc_frontend.converted_columns(config, rnd)] = True
     other = wild_die(config, rng)
     lines = np.repeat(cols, config.bit_lines // config.cols)
     adcs = cols.reshape(-1, config.n_adcs).any(axis=0)

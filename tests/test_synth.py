@@ -101,7 +101,7 @@ def test_the_flip_flops_of_a_block_are_the_bits_of_its_registers(netlist: Netlis
     assert made["wl_dac"] == latches + lines + count + loaded
     trials, bits = SMALLEST.trials, SMALLEST.adc_bits
     assert made["sar_adc"] == trials * bits + trials + SMALLEST.n_adcs * (trials + bits)  # weights, sequence, results
-    assert made["shift_add"] == SMALLEST.n_adcs * (SMALLEST.acc_bits + SMALLEST.psum_bits) + 16
+    assert made["shift_add"] == SMALLEST.n_lanes * (SMALLEST.acc_bits + SMALLEST.psum_bits) + 16
     assert made["clip_count"] == 64 and made["column_correct"] == 0
     assert made["cim_macro"] == 0
 

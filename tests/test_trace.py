@@ -108,7 +108,12 @@ def test_a_reference_column_is_told_by_its_position() -> None:
     assert golden[0].conversions == 2 * golden[0].converted * 5
     for seam, at in (("codes", (1, 2, 4)), ("trials", (1, 2, 4, 0))):
         told = found(golden, (0, seam, at, None))
-        assert (told.seam, told.reference, told.cycle) == (seam, 1, int(golden[0].code_cycles[1, 2, 4]))
+        assert (told.seam, told.column, told.reference, told.cycle) == (
+            seam,
+            None,
+            1,
+            int(golden[0].code_cycles[1, 2, 4]),
+        )
         assert "weight slice 0, reference column of position 1: golden" in str(told)
     assert found(golden, (0, "codes", (1, 2, 2), None)).reference is None
 

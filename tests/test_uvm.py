@@ -15,7 +15,7 @@ from twinor.die import ideal_die, sample_die
 from twinor.golden import cim_macro
 from twinor.rounds import End, Start, pack, validate
 
-from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, SLICED, TINY, TWOS, ids
+from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, REFERENCED, SLICED, TINY, TWOS, ids
 from tb.common.plans import read_plan
 from tb.common.runner import BenchFailed, run_bench
 from tb.uvm import __main__ as command
@@ -24,7 +24,7 @@ from tb.uvm.predictor import Predictor
 from tb.uvm.run import read_result, run_uvm
 from tb.uvm.stimulus import code_ramp, corner_chain, corner_vectors, directed_chains, levels
 
-ALL = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED]
+ALL = [TINY, NOR40, EXACT, OFFSET, TWOS, SLICED, RAGGED, REFERENCED]
 
 # What needs no simulator //
 
@@ -133,7 +133,7 @@ def test_a_reset_clears_the_rounds_and_keeps_the_table(rng: np.random.Generator)
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("config", [TINY, NOR40], ids=ids)
+@pytest.mark.parametrize("config", [TINY, NOR40, REFERENCED], ids=ids)
 def test_every_goal_is_met(config: Config, tmp_path: Path) -> None:
     result = run_uvm(config, tmp_path / "run")
     assert {goal.goal: goal.bins for goal in result.goals} == {name: len(bins) for name, bins in goals(config).items()}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from twinor.errors import PlacementError, TwinorError
-from twinor.golden.cim_macro import converted_columns
+from twinor.golden.adc_frontend import converted_columns, positions
 from twinor.golden.wl_dac import magnitudes
 from twinor.rounds import End, Pass, Start, check_streams, converts, passes
 
@@ -107,7 +107,7 @@ class Engine:
             weight = step << (x_shift + p.w_slice * config.cell_bits)
             change = self.convert(macro, rnd, q, step) * (-weight if negative else weight)
             if config.ref_cols:
-                change = change[:, : rnd.col_count] - change[:, rnd.col_count :][:, self._position(rnd)]
+                change = change[:, : rnd.col_count] - change[:, rnd.col_count :][:, positions(config, rnd)]
             elif config.digital_offset and p.w_slice == 0:
                 change = change - (config.digital_offset << x_shift) * wl_sum
             acc = acc - change if p.phase else acc + change
@@ -133,10 +133,6 @@ class Engine:
             q, wl_sum = new, total
             if converts(config, rnd, p):
                 yield p, q, wl_sum
-
-    def _position(self, rnd: Round) -> torch.Tensor:
-        """Multiplexer position of each output column, counted from the first of the round."""
-        return torch.arange(rnd.col_count) // self.config.n_lanes
 
     def _slice(self, driven: torch.Tensor, p: Pass) -> torch.Tensor:
         """Word-line codes of the rows that the pass drives."""

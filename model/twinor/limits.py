@@ -110,6 +110,7 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
 def _array_rules(c: Config) -> list[tuple[bool, str]]:
     return [
         (c.active_rows > c.rows, f"active_rows = {c.active_rows} exceeds rows = {c.rows}"),
+        (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
         (
             c.ref_cols and c.weight_encoding != "offset",
             f"ref_cols takes an offset back, which weight_encoding = {c.weight_encoding} does not have",
@@ -118,7 +119,6 @@ def _array_rules(c: Config) -> list[tuple[bool, str]]:
             c.ref_cols and c.cols <= c.cols_per_adc,
             f"ref_cols leaves no column for weights: one ADC has all cols = {c.cols}",
         ),
-        (c.cols % c.cols_per_adc != 0, f"cols_per_adc = {c.cols_per_adc} must divide cols = {c.cols}"),
         (
             c.cell_bits > c.stored_bits,
             f"cell_bits = {c.cell_bits} exceeds the {c.stored_bits} bits that a weight stores",

@@ -261,7 +261,7 @@ def _rounds(
 def _column_table(
     config: Config, layer: WeightLayer, cols: tuple[int, int]
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """Weights of the bias rows, int8[bias_rows, columns], and `mult` and `add` of the column table, int32[2, cols]."""
+    """Weights of the bias rows, int8[bias_rows, columns]; `mult` and `add` of the column table, int32[2, out_cols]."""
     bias, rest = bias_rows(config, layer.requant)
     table = np.zeros((2, config.out_cols), dtype=np.int32)
     table[0, : cols[1] - cols[0]] = layer.requant.mult[cols[0] : cols[1]]

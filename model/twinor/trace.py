@@ -88,7 +88,7 @@ class Divergence(TwinorError):
         layer, tile: where in the network (empty for a bare chain).
         seam: one of `SEAMS`, or of `COUNTERS`, which are compared after the last vector.
         vector, round, row_group, x_slice, w_slice, column: where in the chain; column is None for a whole word line
-            vector or a cycle count.
+            vector, a cycle count or a reference column.
         reference: multiplexer position of the reference column that differs, counted from the round's first, or None.
         golden, other: the two values.
         sim_time: nanoseconds of simulation time, None if the other engine has no clock.
@@ -188,7 +188,7 @@ def first_divergence(golden: Sequence[RoundTrace], other: Sequence[RoundTrace]) 
 def _divergence(g: RoundTrace, o: RoundTrace, *, vector: int, index: int, p: int, seam: str) -> Divergence:
     ours, theirs = _seam_arrays(g)[seam][vector, p], _seam_arrays(o)[seam][vector, p]
     at = np.unravel_index(int((ours != theirs).reshape(-1).argmax()), ours.shape)
-    column = None if seam == "cycles" else int(at[0])
+    place = None if seam == "cycles" else int(at[0])
     beyond = seam in ("trials", "codes") and int(at[0]) >= g.rnd.col_count
     where = g.passes[p]
     return Divergence(
@@ -198,16 +198,16 @@ def _divergence(g: RoundTrace, o: RoundTrace, *, vector: int, index: int, p: int
         row_group=where.group,
         x_slice=where.x_slice,
         w_slice=where.w_slice,
-        column=column,
+        column=None if beyond else place,
         reference=int(at[0]) - g.rnd.col_count if beyond else None,
         golden=int(ours[at]),
         other=int(theirs[at]),
-        cycle=_cycle(o, vector, p, seam, column),
+        cycle=_cycle(o, vector, p, seam, place),
     )
 
 
-def _cycle(o: RoundTrace, vector: int, p: int, seam: str, column: int | None) -> int:
+def _cycle(o: RoundTrace, vector: int, p: int, seam: str, place: int | None) -> int:
     """Clock cycle of the difference on the side that has a clock."""
-    if seam in ("word_lines", "cycles") or column is None:
+    if seam in ("word_lines", "cycles") or place is None:
         return int(o.hold_cycles[vector, p])
-    return int(o.out_cycles[vector, column] if seam in ENDS else o.code_cycles[vector, p, column])
+    return int(o.out_cycles[vector, place] if seam in ENDS else o.code_cycles[vector, p, place])

@@ -10,7 +10,7 @@ import numpy as np
 from cocotb_coverage.coverage import CoverPoint, coverage_db
 from pyuvm import uvm_component
 from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
-from twinor.golden import adc_frontend, bitline, cim_macro, flash_array
+from twinor.golden import adc_frontend, bitline, flash_array
 from twinor.rounds import End, converts
 
 from tb.uvm.goals import CLASSES, STREAMS, goals
@@ -141,7 +141,7 @@ class Coverage(uvm_component):
             current = flash_array.currents(self.die.strength[0], self.die.drive[0], lines)
             q = bitline.column_quantity(self.config, current, w_slice=p.w_slice)
             held = adc_frontend.share(self.config, held, q, x_slice=trace.passes[k].x_slice)
-        seen: NDArray[np.int64] = held[0, cim_macro.converted_columns(self.config, trace.rnd)]
+        seen: NDArray[np.int64] = held[0, adc_frontend.converted_columns(self.config, trace.rnd)]
         return seen
 
     def _requantization(self, seen: Predicted, trace: RoundTrace) -> None:

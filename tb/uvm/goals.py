@@ -37,11 +37,12 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
         (16, ('position 0', 'position 1'))
     """
     slices = [(i, j) for i in range(config.x_slices) for j in range(config.w_slices)]
-    ends = ("below", "above") if config.bipolar else ("above",)
     reach = int(ramp_levels(config)[: config.active_rows].sum()) * ((1 << config.dac_bits) - 1) // config.steps[0]
     return {
         "adc_code": tuple(f"code {code}" for code in range(config.code_min, min(config.code_max, reach) + 1)),
-        "adc_clipping": tuple(f"{end} at input slice {i}, weight slice {j}" for end in ends for i, j in slices),
+        "adc_clipping": tuple(
+            f"{end} at input slice {i}, weight slice {j}" for i, j in slices for end in _clipped_ends(config, i)
+        ),
         "sign_crossing": tuple(
             f"{what} {way}"
             for what in ["code"] * (config.bipolar and config.cols_per_adc > 1) + ["partial sum"]
@@ -87,6 +88,14 @@ def ramp_levels(config: Config) -> NDArray[np.uint8]:
     from_end = config.active_rows - 1 - np.arange(config.rows) % config.active_rows
     levels: NDArray[np.uint8] = np.minimum(1 << np.minimum(from_end, 8), (1 << config.cell_bits) - 1).astype(np.uint8)
     return levels
+
+
+def _clipped_ends(config: Config, x_slice: int) -> list[str]:
+    """Ends of the ADC's range beyond which the column of `ramp_levels` can lie, in one input slice or those shared."""
+    tops = [(1 << min(config.dac_bits, config.input_bits - i * config.dac_bits)) - 1 for i in range(x_slice + 1)]
+    inputs = sum(top << i * config.dac_bits for i, top in enumerate(tops)) if config.analog_slices else tops[-1]
+    reach = int(ramp_levels(config)[: config.active_rows].sum()) * inputs // config.steps[0]
+    return ["below"] * (config.bipolar and reach > -config.code_min) + ["above"] * (reach > config.code_max)
 
 
 def reset_states(config: Config) -> tuple[str, ...]:

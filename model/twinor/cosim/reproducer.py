@@ -205,7 +205,7 @@ def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeou
 def _focus(found: Divergence | None, wave: Path, config: Config) -> Focus:
     """The place of a divergence: just before its clock edge, where the values of all signals are what the edge sees."""
     if found is None:
-        return Focus(chosen={"N_ADCS": 0, "N_LANES": 0, "ROWS": 0})
+        return Focus(chosen={"N_ADCS": int(config.ref_cols), "N_LANES": 0, "ROWS": 0})
     column, time = found.column or 0, span(wave)
     lane = 0 if found.reference is not None else column % config.n_lanes
     adc = 0 if found.reference is not None else lane + config.ref_cols

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twinor.config import Config
+    from twinor.rounds import Round
 
-__all__ = ["FINE_BITS", "adc_of_column", "array_columns", "compare", "ref_columns", "share"]
+__all__ = [
+    "FINE_BITS", "adc_of_column", "array_columns", "compare", "converted_columns", "positions", "ref_columns", "share",
+]  # fmt: skip
 
 FINE_BITS = 4
 """A verify read's step counts sixteenths of an array unit."""
@@ -60,6 +63,18 @@ def array_columns(config: Config, columns: NDArray[np.integer]) -> NDArray[np.in
 def ref_columns(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:
     """The reference column beside each output column: that of its multiplexer position."""
     return columns // config.n_lanes * config.n_adcs
+
+
+def positions(config: Config, rnd: Round) -> NDArray[np.integer]:
+    """Multiplexer position of each output column of a round, counted from its first."""
+    return np.arange(rnd.col_count) // config.n_lanes
+
+
+def converted_columns(config: Config, rnd: Round) -> NDArray[np.integer]:
+    """Columns of the array that a round converts: its output columns, then the reference column of each position."""
+    columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
+    own = array_columns(config, columns)
+    return np.concatenate([own, ref_columns(config, columns[:: config.n_lanes])]) if config.ref_cols else own
 
 
 def adc_of_column(config: Config, columns: NDArray[np.integer]) -> NDArray[np.integer]:

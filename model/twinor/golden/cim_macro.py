@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.rounds import Chain, Round
 
-__all__ = ["converted_columns", "outputs", "run_chain"]
+__all__ = ["outputs", "run_chain"]
 
 
 def run_chain(
@@ -141,7 +141,7 @@ def _run_passes(
 ) -> tuple[list[tuple[NDArray[np.integer], ...]], int, tuple[int, int]]:
     """Word lines, trials, codes and accumulators of every pass; quantities out of range, and codes at its ends."""
     seams: list[tuple[NDArray[np.integer], ...]] = []
-    columns = converted_columns(config, rnd)
+    columns = adc_frontend.converted_columns(config, rnd)
     thresholds = die.threshold[macro][adc_frontend.adc_of_column(config, columns)]
     empty = _no_conversion(config, acc, columns)
     clipped, clips = 0, (0, 0)
@@ -174,19 +174,11 @@ def _no_conversion(
     return np.zeros((*shape, config.trials), dtype=np.uint16), np.zeros(shape, dtype=np.int16), np.zeros_like(acc)
 
 
-def converted_columns(config: Config, rnd: Round) -> NDArray[np.integer]:
-    """Columns of the array that a round converts: its output columns, then the reference column of each position."""
-    columns = np.arange(rnd.col_base, rnd.col_base + rnd.col_count)
-    references = adc_frontend.ref_columns(config, columns[:: config.n_lanes])
-    own = adc_frontend.array_columns(config, columns)
-    return np.concatenate([own, references]) if config.ref_cols else own
-
-
 def _reference(config: Config, rnd: Round, codes: NDArray[np.int16]) -> NDArray[np.int16] | None:
     """Code of the reference column beside each output column, int16[vectors, col_count]."""
     if not config.ref_cols:
         return None
-    return codes[:, rnd.col_count :][:, np.arange(rnd.col_count) // config.n_lanes]
+    return codes[:, rnd.col_count :][:, adc_frontend.positions(config, rnd)]
 
 
 def _by_column(config: Config, rnd: Round, by_phase: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -49,15 +49,16 @@ def accumulate(
         int64[vectors, columns].
 
     Example:
-        >>> from twinor.config import load
+        >>> from twinor.config import load, replace
         >>> from twinor.rounds import Pass
         >>> one = np.zeros((1, 1), dtype=np.int64)
         >>> accumulate(load("nor40_int4"), one, np.array([[-5]]), np.array([9]), p=Pass(0, 1, 0), step=6)
         array([[-120]])
-        >>> nor40, code, wl_sum, reference = load("nor40_int4"), np.array([[9]]), np.array([9]), np.array([[4]])
-        >>> accumulate(nor40, one, code, wl_sum, reference, p=Pass(0, 1, 0), step=6)
-        array([[120]])
+        >>> cfg = replace(load("nor40_int4_exact"), ref_cols=True)
+        >>> accumulate(cfg, one, np.array([[9]]), np.array([9]), np.array([[4]]), p=Pass(0, 1, 0), step=1)
+        array([[10]])
     """
+    assert (reference is not None) == config.ref_cols, "there is a reference with ref_cols, and only then"
     x_shift = 0 if config.analog_slices else p.x_slice * config.dac_bits
     weight = step << (x_shift + p.w_slice * config.cell_bits)
     if config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1:
