@@ -16,6 +16,7 @@ def four_bits(config: Config, rng: Rng, encoding: str) -> Config:
     """A lossless macro of the same rows and columns for weights -7 .. 7 and 3-bit inputs, sliced in any way."""
     cells = 1 if encoding == "twos_complement" else int(rng.integers(1, 4))
     slices = {"weight_encoding": encoding, "cell_bits": cells, "dac_bits": int(rng.integers(1, 4))}
+    slices["ref_cols"] = config.ref_cols and encoding == "offset"
     bias = int(rng.integers(min(config.rows, 3)))
     macro = replace(config, slice_accumulation="digital", input_mode="voltage")
     return lossless(replace(macro, weight_bits=4, input_bits=3, bias_rows=bias, **slices))

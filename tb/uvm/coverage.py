@@ -126,7 +126,8 @@ class Coverage(uvm_component):
             half = step << (2 * cfg.frac_bits - 1)
             below, above = q < (2 * cfg.code_min - 1) * half, q >= (2 * cfg.code_max + 1) * half
             outside = ["below"] * bool(below.any() and cfg.bipolar) + ["above"] * bool(above.any())
-            self.hit("adc_clipping", *(f"{end} at {place}" for end in outside))
+            inside = ["in range"] * bool((~below & ~above).any())
+            self.hit("adc_clipping", *inside, *(f"{end} at {place}" for end in outside))
 
     def _converted(self, trace: RoundTrace) -> list[int]:
         """Passes that the ADCs convert."""

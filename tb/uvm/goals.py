@@ -40,8 +40,9 @@ def goals(config: Config) -> dict[str, tuple[str, ...]]:
     reach = int(ramp_levels(config)[: config.active_rows].sum()) * ((1 << config.dac_bits) - 1) // config.steps[0]
     return {
         "adc_code": tuple(f"code {code}" for code in range(config.code_min, min(config.code_max, reach) + 1)),
-        "adc_clipping": tuple(
-            f"{end} at input slice {i}, weight slice {j}" for i, j in slices for end in _clipped_ends(config, i)
+        "adc_clipping": (
+            "in range",
+            *(f"{end} at input slice {i}, weight slice {j}" for i, j in slices for end in _clipped_ends(config, i)),
         ),
         "sign_crossing": tuple(
             f"{what} {way}"
