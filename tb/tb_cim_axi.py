@@ -17,6 +17,7 @@ from twinor.rounds import ROUND_STRIDE, End, Start, pack
 from tb.common import bench
 from tb.common.axi import Shell
 from tb.common.stimulus import random_chain
+from tb.common.stream import pauses
 from tb.common.values import to_int
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ async def words_are_refused_while_a_chain_runs(dut: Any) -> None:
         traces = shell.send(chain, 1)
         while (await shell.drive(shell.driver.read, "status"))["words"]:
             pass
+        assert (await shell.drive(shell.driver.read, "status"))["busy"]
         words = pack(shell.cfg, other).tolist()
         for address, data in [words[k] for k in shell.rng.permutation(len(words))[:12]]:
             response = await shell.respond(WINDOW + 4 * address, data)
@@ -173,6 +175,7 @@ async def activations_wait_until_the_macro_is_enabled(dut: Any) -> None:
     for _ in range(effort(shell.cfg)[0]):
         chain = some_chain(shell.cfg, shell.rng)
         await shell.drive(shell.driver.load, shell.cfg, chain)
+        shell.act.set_pause_generator(pauses(shell.rng, 0.8))
         traces = shell.send(chain, 2)
         await ClockCycles(dut.clk_i, int(shell.rng.integers(0, 30)))
         await shell.drive(shell.driver.enable, False)

@@ -249,6 +249,9 @@ async def a_pulse_with_anything_unknown_leaves_unknown_cells(dut: Any) -> None:
     for name in ("pulse_i", "pulse_kind_i", "pulse_level_i", "pulse_mask_i", "w_slice_i", "line_sel_i", "mux_i"):
         await array.blank(wild_cells(cfg, bench.generator(name)))
         await array.pulse(COARSE, 9, row=0, place=(0, 0, 0), lanes=lanes)
+        await array.lines([(1 << cfg.dac_bits) - 1 if n == 0 else 0 for n in range(cfg.rows)])
+        assert not has_unknown(dut.current_o)
+        dut.wl_start_i.value, dut.wl_i.value = 0, (1 << cfg.wl_bits) - 1
         pins = {"pulse_kind_i": 1, "pulse_level_i": 3, "pulse_mask_i": 1, "w_slice_i": 0, "line_sel_i": 1, "mux_i": 0}
         for pin, value in (pins | {"pulse_i": 1}).items():
             getattr(dut, pin).value = value
@@ -257,4 +260,7 @@ async def a_pulse_with_anything_unknown_leaves_unknown_cells(dut: Any) -> None:
         await array.edge()
         dut.pulse_i.value = 0
         await array.edge()
+        known = [b for b in range(cfg.bit_lines) if not has_unknown(dut.state_mem[b])]
+        assert not known, f"{name} was X in a pulse, yet cells {known} of row 0 are known"
+        await array.lines([(1 << cfg.dac_bits) - 1 if n == 0 else 0 for n in range(cfg.rows)])
         assert has_unknown(dut.current_o), f"{name} was X in a pulse, yet all currents are known"

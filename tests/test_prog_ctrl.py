@@ -64,7 +64,7 @@ def test_hand_computed_strengths_and_moves() -> None:
 def test_cells_of_a_macro_do_not_depend_on_other_macros_and_a_seed_repeats_them() -> None:
     one, same, other = (blank(TINY, macro=m, seed=4) for m in (1, 1, 2))
     assert np.array_equal(one.speed, same.speed) and np.array_equal(one.threshold, same.threshold)
-    assert not np.array_equal(one.speed, other.speed)
+    assert not np.array_equal(one.speed, other.speed) and not np.array_equal(one.threshold, other.threshold)
 
 
 @pytest.mark.fast
@@ -198,6 +198,6 @@ def test_the_order_of_rows_does_not_matter(seed: int) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("case", cases("prog_ctrl"), ids=str)
+@pytest.mark.parametrize("case", [*cases("prog_ctrl"), *cases("prog_ctrl_passes")], ids=str)
 def test_verilog_matches_golden(case: Case, tmp_path: Path) -> None:
     run_case(case, tmp_path)

@@ -3,6 +3,7 @@
 
 import json
 import re
+from dataclasses import replace as changed
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twinor.cells import blank
 from twinor.config import Config, replace
-from twinor.cosim import icarus
+from twinor.cosim import icarus, network
 from twinor.cosim.programming import ProgrammingDiffers, check_macro
 from twinor.die import sample_die
-from twinor.program import MacroResult, by_level, defects, program_die, programmed_die
+from twinor.golden.prog_ctrl import ERASE_FAILED, UNDER
+from twinor.program import STATUSES, MacroResult, by_level, defects, program_die, programmed_die
 
 from tb.common.configs import EXACT, NOR40, OFFSET, RAGGED, TINY, ids
 from tb.common.dies import random_levels
@@ -79,6 +81,32 @@ def test_a_fault_in_the_controller_is_found(before: str, after: str, tmp_path: P
         check(config, one_macro(config, 3, rows=3, retries=0), 3, rtl)
 
 
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("threshold", "speed and threshold of row 1, bit line 2: golden"),
+        ("cycles", "the figures are cycles"),
+        ("code", "pass 0, row 0, weight slice 0, line 0, position 0"),
+    ],
+)
+def test_a_wrong_value_of_golden_is_told(what: str, said: str) -> None:
+    result = one_macro(TINY, 3, rows=1)
+    done = result.done
+    if what == "threshold":
+        threshold = done.cells.threshold.copy()
+        threshold[1, 2] ^= 1
+        done = changed(done, cells=changed(done.cells, threshold=threshold))
+    elif what == "cycles":
+        done = changed(done, cycles=done.cycles + 1)
+    else:
+        code = done.passes[0].code.copy()
+        code[0, 0, 0] ^= 1
+        done = changed(done, passes=[changed(done.passes[0], code=code), *done.passes[1:]])
+    with pytest.raises(ProgrammingDiffers, match=said):
+        check(TINY, changed(result, done=done), 3)
+
+
 # Results //
 
 
@@ -89,9 +117,13 @@ def test_levels_and_defects_are_those_of_the_cells() -> None:
     levels, strength = results[0].levels[:5], results[0].done.cells.strength[:5] / 64
     for row in found:
         assert row.cells == (levels == row.level).sum()
-        assert np.isclose(row.mean, strength[levels == row.level].mean())
+        cells = strength[levels == row.level]
+        figures = (cells.mean(), cells.std(), cells.min(), cells.max())
+        assert np.allclose((row.mean, row.sigma, row.low, row.high), figures)
         assert sum(row.statuses) == row.cells
         assert sum(row.statuses[1:]) == sum(d["level"] == row.level for d in bad)
+    assert {d["macro"] for d in defects(TINY, [changed(results[0], macro=4)])} == {4}
+    assert STATUSES[UNDER] == "under-programmed" and STATUSES[ERASE_FAILED] == "erase failed"
     assert bad, "a 4-bit converter over-programs some cells"
     for d in bad:
         off = strength[d["row"], d["bit_line"]] - d["level"]
@@ -105,6 +137,8 @@ def test_a_die_that_is_programmed_in_part_belongs_to_no_weights() -> None:
     part = programmed_die(TINY, die, program_die(TINY, die, levels, seed=2, macros=[1]), seed=2)
     whole = programmed_die(TINY, die, program_die(TINY, die, levels, seed=2), seed=2)
     assert (part.levels_digest, whole.levels_digest) == ("", die.levels_digest)
+    some = programmed_die(TINY, die, program_die(TINY, die, levels, seed=2, rows=TINY.rows - 1), seed=2)
+    assert some.levels_digest == ""
     assert np.array_equal(part.strength[0], blank(TINY, macro=0, seed=2).strength)
     assert np.array_equal(part.strength[1], whole.strength[1])
 
@@ -148,10 +182,14 @@ def test_program_in_the_verilog_compares_every_value(inside: CommandLine) -> Non
 
 
 @pytest.mark.rtl
-def test_cosim_computes_with_what_was_programmed(inside: CommandLine) -> None:
+def test_cosim_computes_with_what_was_programmed(inside: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = network.cosim, []
+    monkeypatch.setattr(network, "cosim", lambda *a, **k: seen.append(a) or real(*a, **k))
     said = inside("cosim", "--programmed", "--images", "1", "--no-report")
     assert said.status == 0, said.err
     assert "0 mismatches at 7 seams" in said.out
+    config, _, placement, die, _ = seen[0]
+    assert (die.strength != sample_die(config, placement.levels, seed=0).strength).any()
     told = json.loads((inside.folder / "build" / "cosim-nor40_int4-die0-programmed.json").read_text(encoding="utf-8"))
     assert told["programmed"] and told["accuracy"]["golden"] == told["accuracy"]["rtl"]
 

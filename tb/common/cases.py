@@ -92,6 +92,7 @@ CASES = [
     *_all("macro_ctrl", (*PRESETS, OFFSET, TWOS, SLICED, RAGGED, RAGGED_OFFSET, SHARED, SHARED_OFFSET, REFERENCED)),
     *_all("column_correct", (CORRECTED, WIDE_CORRECTED, TINY)),
     *_all("prog_ctrl", (*PRESETS, TWOS, SLICED, RAGGED, RAGGED_OFFSET, PULSED), "unordered"),
+    *_all("prog_ctrl_passes", (TINY, TWOS, RAGGED, RAGGED_OFFSET, PULSED), "unordered"),
     *_all("clip_count", (*PRESETS, TWOS, RAGGED)),
     *_all("flash_array", (*PRESETS, RAGGED, PULSED, PULSED_OFFSET), "any", "strongest"),
     *_all("bitline", (*PRESETS, OFFSET, TWOS, SLICED)),

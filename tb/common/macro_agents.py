@@ -79,6 +79,7 @@ class SeamMonitor(bench.Agent):
         if (to_int(inside.hold_o) or to_int(inside.share_o)) and not to_int(self.dut.prog_busy_o):
             self.checks["word lines"].got(driven, time=bench.now())
             self.holds.append(self.cycle)
+            assert to_int(self.dut.busy_o), f"busy_o is low at {bench.now()}"
         if to_int(inside.code_valid) and to_int(inside.code_ready):
             assert self.lanes, f"codes at {bench.now()} that no pass owes"
             count = self.lanes.pop(0)

@@ -70,7 +70,8 @@ def steps_of(block: str) -> list[Step]:
         benches = [Step(block, RAGGED, module=f"tb.tb_cim_axi_{name}") for name in ("regs", "prog")]
         return [Step(block, RAGGED), *benches, Step(block, TINY)]
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
-    more = [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
+    more = [Step(block, TINY, module="tb.tb_prog_ctrl_passes")] * (block == "prog_ctrl")
+    more += [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
     return [*steps, *more, Step("cim_macro", TINY, module="tb.tb_cim_macro_prog")]
 
 
