@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from twinor.config import Config
     from twinor.die import Die
     from twinor.golden.flash_array import Cells
+    from twinor.golden.prog_ctrl import Programmed
 
 EVENTS = ("prog_busy_o", "prog_erase_done_o", "prog_done_o", "prog_error_o", "own_o")
 SEAM = (
@@ -208,14 +209,19 @@ class Controller(bench.Bench):
         self.dut.prog_start_i.value = 0
         self.ports(None, START)
 
-    async def operate(self, op: Operation, *, exact: bool) -> None:
-        """One operation from start to done, compared with golden; `exact` compares the cycles too."""
+    async def offer(self, op: Operation) -> Programmed:
+        """Start an operation with its targets on offer and golden's statuses expected; returns golden's result."""
         golden = op.golden(self.cfg, self.die)
         self.watch.reset()
         if op.write:
             self.source.send(op.targets(self.cfg) * len(golden.passes))
         self.status.expect(*beats(self.cfg, golden, op.settings.retries))
         await self.start(op)
+        return golden
+
+    async def operate(self, op: Operation, *, exact: bool) -> None:
+        """One operation from start to done, compared with golden; `exact` compares the cycles too."""
+        golden = await self.offer(op)
         await self.run(lambda: bool(self.watch.seen["prog_done_o"]), limit=20 * golden.cycles + 100)
         seen = self.watch.seen
         assert not self.read("prog_busy_o") and self.source.empty and not self.status.outstanding
