@@ -65,6 +65,10 @@ def configs(draw: st.DrawFn, /, **fixed: Any) -> Config:
     return replace(load("tiny"), **(keys | fixed))
 
 
+referenced = configs(weight_encoding="offset", ref_cols=True)
+"""Macros with reference columns, which `configs` seldom draws."""
+
+
 def redundant(config: Config, rng: Rng) -> Config:
     """The same macro with a random search that is longer than its code."""
     top = (1 << config.adc_bits) - 1

@@ -16,6 +16,7 @@ from builders import (
     random_chain,
     random_levels,
     redundant,
+    referenced,
     seeds,
     stimulus,
     wild_die,
@@ -107,7 +108,7 @@ def test_progress_ends_at_one_for_every_layer_in_order(rng: Rng) -> None:
 
 
 @settings(max_examples=12)
-@given(config=configs(), seed=seeds)
+@given(config=configs() | referenced, seed=seeds)
 def test_random_chains_on_random_macros_agree(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
     model = icarus.build(config)

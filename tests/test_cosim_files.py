@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import chain_of, configs, one_round, random_chain, random_levels, seeds, stimulus, wild_die
+from builders import chain_of, configs, one_round, random_chain, random_levels, referenced, seeds, stimulus, wild_die
 from hypothesis import given, settings
 from twinor.config import Config
 from twinor.cosim import files
@@ -150,7 +150,7 @@ def write_logs(config: Config, traces: Sequence[RoundTrace], prefix: Path) -> No
 
 
 @settings(max_examples=25)
-@given(config=configs(), seed=seeds)
+@given(config=configs() | referenced, seed=seeds)
 def test_logs_of_any_chain_read_back_as_its_trace(
     config: Config, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -15,6 +15,7 @@ from builders import (
     random_chain,
     random_levels,
     redundant,
+    referenced,
     seeds,
     stimulus,
     wild_die,
@@ -40,7 +41,7 @@ def assert_equal(config: Config, die: Die, chain: Chain, flow: Stimulus) -> None
 
 
 @settings(max_examples=100)
-@given(configs(), seeds)
+@given(configs() | referenced, seeds)
 def test_any_chain_on_any_die_equals_golden(config: Config, seed: int) -> None:
     """Wild dies: thresholds in no order, uneven drives, strengths without a common factor."""
     rng = np.random.default_rng(seed)
@@ -49,7 +50,7 @@ def test_any_chain_on_any_die_equals_golden(config: Config, seed: int) -> None:
 
 
 @settings(max_examples=20)
-@given(configs(), seeds)
+@given(configs() | referenced, seeds)
 def test_any_chain_on_an_ideal_die_equals_golden(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
     chain = random_chain(config, rng)
