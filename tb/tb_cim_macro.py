@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cocotb
+from twinor.cosim.files import thresholds_hex
 from twinor.golden import cim_macro
 from twinor.golden.round_check import RoundError
 from twinor.rounds import End, converts
@@ -238,8 +239,8 @@ async def clip_counters_follow_every_conversion_and_every_clear(dut: Any) -> Non
 def write_thresholds(dut: Any, die: Die) -> None:
     """Give the comparators the thresholds of a die."""
     memory = dut.u_analog_sim.u_adc_frontend.threshold_mem
-    for word, value in zip(memory, die.threshold[0].ravel().tolist(), strict=True):
-        word.value = value & ((1 << len(word)) - 1)
+    for word, line in zip(memory, thresholds_hex(die, 0).splitlines(), strict=True):
+        word.value = int(line, 16)
 
 
 @cocotb.test

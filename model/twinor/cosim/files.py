@@ -220,23 +220,19 @@ class _Events:
     ) -> RoundTrace:
         order = passes(self.config, rnd)
         converted = [n for n, p in enumerate(order) if converts(self.config, rnd, p)]
-        vectors = hold.shape[0]
+        vectors, refs = hold.shape[0], int(self.config.ref_cols)
 
         def columns(a: NDArray[np.int64]) -> NDArray[np.int64]:
-            """[V, Q * M, lanes, ...] -> [V, P, C, ...]: column c is lane c % n_lanes of phase c // n_lanes."""
-            each = a.reshape(vectors, len(converted), -1, *a.shape[3:])[:, :, : rnd.col_count]
-            full = np.zeros((vectors, len(order), *each.shape[2:]), dtype=np.int64)
-            full[:, converted] = each
+            """[V, Q * M, lanes, ...] -> [V, P, M * lanes, ...]: column c is lane c % lanes of phase c // lanes."""
+            width = a.shape[1] // len(converted) * a.shape[2]
+            full = np.zeros((vectors, len(order), width, *a.shape[3:]), dtype=np.int64)
+            full[:, converted] = a.reshape(vectors, len(converted), width, *a.shape[3:])
             return full
 
         def adcs(a: NDArray[np.int64]) -> NDArray[np.int64]:
-            """The same of what every ADC has: output columns first, then the reference column of each phase."""
-            if not self.config.ref_cols:
-                return columns(a)
-            references = a[:, :, 0].reshape(vectors, len(converted), -1, *a.shape[3:])
-            full = np.zeros((vectors, len(order), *references.shape[2:]), dtype=np.int64)
-            full[:, converted] = references
-            return np.concatenate([columns(a[:, :, 1:]), full], axis=2)
+            """Output columns first, then the reference column of each phase, which the first ADC converts."""
+            own, references = columns(a[:, :, refs:]), columns(a[:, :, :refs])
+            return np.concatenate([own[:, :, : rnd.col_count], references], axis=2)
 
         return RoundTrace(
             rnd=rnd,
@@ -244,7 +240,7 @@ class _Events:
             word_lines=hold[..., 1:],
             trials=adcs(code["trials"]),
             codes=adcs(code["codes"]),
-            partial_sums=columns(code["sums"]),
+            partial_sums=columns(code["sums"])[:, :, : rnd.col_count],
             outputs=out[..., 1],
             last_flags=out[..., 2],
             hold_cycles=hold[..., 0],
