@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from layers import conv2d, max_pool2d
 from numpy.typing import NDArray
 from twinor.config import ACCUMULATIONS, ENCODINGS, INPUT_MODES, Config, load, replace
 from twinor.cosim.chain import Job
 from twinor.die import Die, ideal_die
 from twinor.golden import flash_array
 from twinor.golden.adc_frontend import array_columns
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
+from twinor.network import Flatten, IntegerNetwork, Linear, Requant
 from twinor.rounds import Chain, End, Round, Start
 
 from tb.common.dies import random_levels as random_levels
@@ -227,9 +228,9 @@ def small_network(rng: Rng, *, low: int = -7, classes: int = 10) -> IntegerNetwo
         return rng.integers(low, 8, shape).astype(np.int8)
 
     layers = (
-        Conv2d(name="conv1", weight=weight(6, 2, 3, 2), stride=(2, 3), padding=(1, 0), requant=hidden(rng, 6)),
-        Conv2d(name="conv2", weight=weight(5, 6, 3, 3), padding=(1, 1), requant=hidden(rng, 5)),
-        MaxPool2d(name="pool", kernel=(2, 3), stride=(1, 2)),
+        conv2d(name="conv1", weight=weight(6, 2, 3, 2), stride=(2, 3), padding=(1, 0), requant=hidden(rng, 6)),
+        conv2d(name="conv2", weight=weight(5, 6, 3, 3), padding=(1, 1), requant=hidden(rng, 5)),
+        max_pool2d(name="pool", kernel=(2, 3), stride=(1, 2)),
         Flatten(name="flatten"),
         Linear(name="fc1", weight=weight(7, 30), requant=hidden(rng, 7)),
         Linear(name="fc2", weight=weight(classes, 7), requant=logits(rng, classes)),

@@ -55,8 +55,8 @@ class Case:
         """Golden traces by layer and tile, from an ordinary forward pass."""
         traces: dict[tuple[str, str], list[RoundTrace]] = {}
 
-        def run_chain(placed: PlacedLayer, c: PlacedChain, inputs: Any, psums: Ints | None) -> NDArray[np.int64]:
-            trace = cim_macro.run_chain(self.config, self.die, c.chain, inputs, psums)
+        def run_chain(placed: PlacedLayer, c: PlacedChain, *streams: Any) -> NDArray[np.int64]:
+            trace = cim_macro.run_chain(self.config, self.die, c.chain, *streams)
             traces[placed.layer.name, c.tile] = trace
             return cim_macro.outputs(trace)
 
@@ -81,13 +81,13 @@ def layer_input(c: Case, name: str) -> Ints:
     seen = np.zeros((0, 0), dtype=np.int64)
     runner = chain_runner(c.config, c.die, backend="fast")
 
-    def run_chain(placed: PlacedLayer, chain: PlacedChain, inputs: Any, psums: Ints | None) -> NDArray[np.int64]:
+    def run_chain(placed: PlacedLayer, chain: PlacedChain, inputs: Any, *streams: Ints | None) -> NDArray[np.int64]:
         nonlocal seen
         if placed.layer.name == name:
             seen = np.zeros((len(inputs[0]), placed.layer.weight[0].size), dtype=np.int64) if not seen.size else seen
             for (top, bottom), x in zip(chain.rows, inputs, strict=True):
                 seen[:, top:bottom] = x
-        return runner(placed, chain, inputs, psums)
+        return runner(placed, chain, inputs, *streams)
 
     forward(c.network, c.placement, c.images, run_chain)
     return seen

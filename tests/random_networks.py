@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from builders import random_weights
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Layer, Linear, MaxPool2d, Requant
+from layers import conv2d, max_pool2d
+from twinor.network import Conv, Flatten, IntegerNetwork, Layer, Linear, Requant
 
 if TYPE_CHECKING:
     from builders import Ints, Rng
@@ -28,7 +29,7 @@ def random_network(config: Config, rng: Rng) -> IntegerNetwork:
         if rng.random() < 0.5:
             kernel = tuple(int(rng.integers(1, min(size, 3) + 1)) for size in shape[1:])
             stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
-            layers.append(MaxPool2d(name=f"pool{n}", kernel=kernel, stride=stride))
+            layers.append(max_pool2d(name=f"pool{n}", kernel=kernel, stride=stride))
             shape = (shape[0], *((size - k) // s + 1 for size, k, s in zip(shape[1:], kernel, stride, strict=True)))
     layers.append(Flatten(name="flatten"))
     width = int(np.prod(shape))
@@ -52,7 +53,7 @@ def random_images(network: IntegerNetwork, rng: Rng, count: int) -> Ints:
     return images
 
 
-def _conv(config: Config, rng: Rng, name: str, shape: tuple[int, ...]) -> tuple[Conv2d, tuple[int, ...]]:
+def _conv(config: Config, rng: Rng, name: str, shape: tuple[int, ...]) -> tuple[Conv, tuple[int, ...]]:
     channels = int(rng.integers(1, 6))
     padding = (int(rng.integers(3)), int(rng.integers(3)))
     stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
@@ -61,7 +62,7 @@ def _conv(config: Config, rng: Rng, name: str, shape: tuple[int, ...]) -> tuple[
     weight = _weight(config, rng, channels, shape[0], *kernel)
     rule = _hidden(config, rng, channels, int(np.prod(weight.shape[1:])))
     sizes = ((size - k) // s + 1 for size, k, s in zip(padded, kernel, stride, strict=True))
-    return Conv2d(name=name, weight=weight, stride=stride, padding=padding, requant=rule), (channels, *sizes)
+    return conv2d(name=name, weight=weight, stride=stride, padding=padding, requant=rule), (channels, *sizes)
 
 
 def _weight(config: Config, rng: Rng, channels: int, *shape: int) -> Ints:

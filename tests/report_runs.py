@@ -14,10 +14,10 @@ from twinor.cosim.network import LayerResult
 from twinor.data import Dataset
 from twinor.die import ideal_die, sample_die
 from twinor.golden import macro_ctrl
+from twinor.network_file import Trained
 from twinor.place import place
 from twinor.report import Run
 from twinor.run import chain_runner, forward
-from twinor.store import Trained
 from twinor.trace import SEAMS
 from twinor.workbench import Workbench
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from builders import random_weights
+from layers import conv2d, max_pool2d
 from twinor.config import replace
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
+from twinor.network import Conv, Flatten, IntegerNetwork, Linear, Requant
 
 from tb.common.configs import OFFSET, PULSED, RAGGED, REFERENCED, SLICED, TINY, TWOS
 
@@ -71,20 +72,20 @@ def tiled_network(config: Config, rng: Rng) -> IntegerNetwork:
     first = 1 + rows // 6  # input channels of a 3 x 2 kernel: just more rows than fit
     second = -(-wide // 2)
     layers = (
-        Conv2d(
+        conv2d(
             name="conv1",
             weight=weight(wide, first, 3, 2),
             stride=(2, 1),
             padding=(1, 0),
             requant=_requant(config, rng, wide, first * 6, shift=SHIFTS["conv1"]),
         ),
-        Conv2d(
+        conv2d(
             name="conv2",
             weight=weight(second, wide, 1, 3),
             padding=(0, 1),
             requant=_requant(config, rng, second, wide * 3, shift=SHIFTS["conv2"]),
         ),
-        MaxPool2d(name="pool", kernel=(2, 2), stride=(1, 2)),
+        max_pool2d(name="pool", kernel=(2, 2), stride=(1, 2)),
         Flatten(name="flatten"),
         Linear(
             name="fc1",
@@ -98,7 +99,7 @@ def tiled_network(config: Config, rng: Rng) -> IntegerNetwork:
 
 def random_steps(config: Config, network: IntegerNetwork, rng: Rng) -> dict[str, Steps]:
     """Any steps that the hardware can set; one conversion for all input slices has one."""
-    names = [layer.name for layer in network.layers if isinstance(layer, Conv2d | Linear)]
+    names = [layer.name for layer in network.layers if isinstance(layer, Conv | Linear)]
     rows, repeats = (1, config.x_slices) if config.analog_slices else (config.x_slices, 1)
     chosen = {name: rng.choice(config.steps, (rows, config.w_slices)).tolist() * repeats for name in names}
     return {name: tuple(map(tuple, steps)) for name, steps in chosen.items()}

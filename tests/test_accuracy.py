@@ -11,10 +11,10 @@ from twinor import data
 from twinor.calibrate import calibrate
 from twinor.config import load
 from twinor.die import ideal_die, sample_die
+from twinor.network_file import Trained
 from twinor.place import place
 from twinor.quantize import Recipe, trained_digits
 from twinor.run import chain_runner, forward
-from twinor.store import Trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -3,10 +3,11 @@
 
 import numpy as np
 import pytest
+from layers import conv2d, max_pool2d
 from twinor.config import Config, load, replace
 from twinor.die import sample_die
 from twinor.errors import SimulatorError
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
+from twinor.network import Flatten, IntegerNetwork, Linear, Requant
 from twinor.place import place
 from twinor.run import BACKENDS, chain_runner, forward
 
@@ -26,8 +27,8 @@ def _network(config: Config) -> IntegerNetwork:
         return rng.integers(config.weight_min, config.weight_max + 1, shape).astype(np.int8)
 
     layers = (
-        Conv2d(name="conv", weight=weights(5, 2, 3, 3), padding=(1, 1), requant=rule(5, 3)),
-        MaxPool2d(name="pool", kernel=(2, 2), stride=(2, 2)),
+        conv2d(name="conv", weight=weights(5, 2, 3, 3), padding=(1, 1), requant=rule(5, 3)),
+        max_pool2d(name="pool", kernel=(2, 2), stride=(2, 2)),
         Flatten(name="flatten"),
         Linear(name="linear", weight=weights(6, 20), requant=rule(6, 400)),
     )

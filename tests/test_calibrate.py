@@ -13,9 +13,10 @@ from small_networks import CONFIGS, plain_logits, small_images, tiled_network
 from twinor.calibrate import best_step, calibrate
 from twinor.config import Config, load, replace
 from twinor.die import ideal_die
-from twinor.network import Conv2d, Linear
+from twinor.host import host_layer, layer_vectors
+from twinor.network import Conv, Linear
 from twinor.place import full_steps, place
-from twinor.run import chain_runner, layer_vectors, run_layer
+from twinor.run import chain_runner, run_layer
 
 from tb.common.configs import NOR40, OFFSET, RAGGED, SLICED, TINY, ids
 
@@ -70,7 +71,7 @@ def test_of_equally_good_steps_the_smaller_is_taken() -> None:
 # Networks //
 
 
-def column_quantities_of(config: Config, layer: Conv2d | Linear, x: Ints, i: int, j: int) -> Ints:
+def column_quantities_of(config: Config, layer: Conv | Linear, x: Ints, i: int, j: int) -> Ints:
     """Of input slice i and weight slice j on an ideal die, in array units, from the weights alone."""
     vectors = layer_vectors(layer, x).astype(np.int64) >> i * config.dac_bits & (1 << config.dac_bits) - 1
     matrix = layer.weight.reshape(layer.weight.shape[0], -1).T.astype(np.int64)
@@ -102,18 +103,20 @@ def test_each_slice_of_each_layer_gets_the_best_step_for_what_reaches_it(config:
     network = tiled_network(config, rng) if config is not NOR40 else small_network(rng)
     x = small_images(config, network, rng, count=1)
     steps = calibrate(config, network, x)
-    assert list(steps) == [layer.name for layer in network.layers if isinstance(layer, Conv2d | Linear)]
+    assert list(steps) == [layer.name for layer in network.layers if isinstance(layer, Conv | Linear)]
     placement = place(config, network, steps)
     runner = chain_runner(config, ideal_die(config, placement.levels), backend="fast")
     for layer in network.layers:
-        if isinstance(layer, Conv2d | Linear):
+        if isinstance(layer, Conv | Linear):
             assert len(steps[layer.name]) == config.x_slices
             for i, row in enumerate(steps[layer.name]):
                 assert len(row) == config.w_slices
                 for j, step in enumerate(row):
                     losses = integer_losses(config, column_quantities_of(config, layer, x, i, j))
                     assert losses[step] == min(losses.values()), (layer.name, i, j)
-        x = run_layer(layer, placement, x, runner)
+            x = run_layer(layer, x, None, placement, runner)
+        else:
+            x = host_layer(layer, [x])
 
 
 def test_slices_with_different_data_get_different_steps() -> None:

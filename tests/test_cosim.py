@@ -31,7 +31,7 @@ from twinor.cosim.chain import check
 from twinor.cosim.network import CosimResult, cosim
 from twinor.die import ideal_die, sample_die
 from twinor.golden import macro_ctrl
-from twinor.network import Conv2d, Linear
+from twinor.network import Conv, Linear
 from twinor.place import place
 from twinor.quantize import Recipe, trained_digits
 from twinor.run import chain_runner, forward
@@ -65,7 +65,7 @@ def test_networks_agree_at_every_seam(config: Config, die: str, rng: Rng) -> Non
 def _check_figures(c: Case, result: CosimResult) -> None:
     """What a layer reports, from its shape and golden alone."""
     golden, positions = c.golden(), {"conv1": 12, "conv2": 12, "fc1": 1, "fc2": 1}
-    weighted = [layer for layer in c.network.layers if isinstance(layer, Conv2d | Linear)]
+    weighted = [layer for layer in c.network.layers if isinstance(layer, Conv | Linear)]
     for layer, told in zip(weighted, result.layers, strict=True):
         columns, rows = len(layer.weight), layer.weight[0].size
         row_tiles, column_tiles = -(-rows // c.config.rows), -(-columns // c.config.out_cols)

@@ -262,7 +262,7 @@ def test_an_unsupported_layer_is_named_with_what_is_supported(
     assert _train(monkeypatch, tmp_path / "cache", network) == 1
     said = capfd.readouterr().err
     assert said.startswith(
-        "twinor: layer 2 (GELU): this type is not supported; supported layers: Conv2d, BatchNorm2d, "
+        "twinor: layer '2' (GELU): this operation is not supported; supported: Conv1d, Conv2d, Conv3d, "
     )
     assert said.count("\n") == 1
 

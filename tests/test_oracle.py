@@ -16,14 +16,14 @@ from random_networks import random_images, random_network
 from twinor.config import Config
 from twinor.data import digits
 from twinor.die import ideal_die
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d
+from twinor.network import Conv, Flatten, IntegerNetwork, Linear, MaxPool
 from twinor.place import place
 from twinor.quantize import trained_digits
 from twinor.run import chain_runner, forward
 
 from tb.common.configs import EXACT
 
-KINDS = {Conv2d: "conv", Linear: "linear", MaxPool2d: "pool", Flatten: "flatten"}
+KINDS = {Conv: "conv", Linear: "linear", MaxPool: "pool", Flatten: "flatten"}
 
 
 def plain(network: IntegerNetwork) -> list[oracle.Layer]:
@@ -31,6 +31,8 @@ def plain(network: IntegerNetwork) -> list[oracle.Layer]:
     layers = []
     for layer in network.layers:
         fields = asdict(layer)
+        if isinstance(layer, Conv):
+            fields["padding"] = tuple(before for before, _ in layer.padding)
         layers.append({"kind": KINDS[type(layer)], **fields, **fields.pop("requant", {})})
     return layers
 

@@ -9,11 +9,12 @@ import pytest
 from builders import Ints, configs, linear_network, random_weights, seeds, small_network
 from hypothesis import given
 from hypothesis import strategies as st
+from layers import conv2d, max_pool2d
 from twinor.config import Config, replace
 from twinor.die import ideal_die
 from twinor.errors import PlacementError, UnsupportedLayer
 from twinor.golden import cim_macro
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Layer, Linear, MaxPool2d, Requant
+from twinor.network import Conv, Flatten, IntegerNetwork, Layer, Linear, Requant
 from twinor.place import PlacedLayer, Placement, full_steps, place, weight_matrix
 from twinor.rounds import End, Start, validate
 
@@ -177,7 +178,7 @@ def test_layers_get_macros_of_their_own(config: Config, rng: np.random.Generator
 
 def test_a_convolution_is_a_matrix_of_inputs_by_channels() -> None:
     weight = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2).astype(np.int8)
-    layer = Conv2d(name="conv", weight=weight, requant=rule(2))
+    layer = conv2d(name="conv", weight=weight, requant=rule(2))
     matrix = weight_matrix(layer)
     assert matrix.shape == (12, 2)
     assert all(matrix[(i * 2 + y) * 2 + x, o] == weight[o, i, y, x] for o, i, y, x in np.ndindex(weight.shape))
@@ -207,12 +208,12 @@ def test_steps_that_the_macro_lacks_are_refused_with_the_layer() -> None:
 # Refusals //
 
 
-POOL = MaxPool2d(name="pool", kernel=(2, 2), stride=(2, 2))
+POOL = max_pool2d(name="pool", kernel=(2, 2), stride=(2, 2))
 
 
-def conv(channels: int, kernel: tuple[int, int], *, padding: tuple[int, int] = (0, 0)) -> Conv2d:
+def conv(channels: int, kernel: tuple[int, int], *, padding: tuple[int, int] = (0, 0)) -> Conv:
     weight = np.ones((2, channels, *kernel), dtype=np.int8)
-    return Conv2d(name="conv", weight=weight, padding=padding, requant=rule(2))
+    return conv2d(name="conv", weight=weight, padding=padding, requant=rule(2))
 
 
 FLATTEN, FC32 = Flatten(name="flatten"), Linear(name="fc", weight=np.ones((2, 32), dtype=np.int8), requant=rule(2))
@@ -273,7 +274,7 @@ def test_the_smallest_weight_needs_an_encoding_that_holds_it() -> None:
 def test_weights_too_large_are_refused() -> None:
     assert "layer fc7: weights 0 .. 4" in refused(OFFSET, linear("fc7", np.array([[0, 4]])))
     assert "layer conv: weights -8 .. 7" in refused(
-        NOR40, Conv2d(name="conv", weight=np.array([[[[-8, 7]]]], dtype=np.int8), requant=rule(1))
+        NOR40, conv2d(name="conv", weight=np.array([[[[-8, 7]]]], dtype=np.int8), requant=rule(1))
     )
 
 
@@ -320,7 +321,7 @@ def test_an_unsupported_layer_is_named() -> None:
     with pytest.raises(UnsupportedLayer) as caught:
         place(TINY, network_of(POOL, Sigmoid("squash")))  # type: ignore[arg-type]
     said = str(caught.value)
-    assert said == "layer squash is a Sigmoid: supported are Conv2d, Linear, MaxPool2d and Flatten"
+    assert said == "layer squash is a Sigmoid: supported are Conv, Linear, MaxPool, AvgPool, Concat and Flatten"
 
 
 # Partial sums //

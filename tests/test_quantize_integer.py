@@ -24,14 +24,15 @@ def oracle(net, images):
     """Forward pass in int64 (products of codes in float64, which is exact), written for this test alone."""
     x = torch.from_numpy(images.astype(np.int64))
     for layer in net.layers:
-        if isinstance(layer, network.MaxPool2d):
+        if isinstance(layer, network.MaxPool):
             x = functional.max_pool2d(x.double(), layer.kernel, layer.stride).long()
         elif isinstance(layer, network.Flatten):
             x = x.flatten(1)
         else:
             weight = torch.from_numpy(layer.weight).double()
-            if isinstance(layer, network.Conv2d):
-                acc = functional.conv2d(x.double(), weight, stride=layer.stride, padding=layer.padding)
+            if isinstance(layer, network.Conv):
+                padding = tuple(before for before, _ in layer.padding)
+                acc = functional.conv2d(x.double(), weight, stride=layer.stride, padding=padding)
             else:
                 acc = x.double() @ weight.T
             rule, shape = layer.requant, [1, -1] + [1] * (x.dim() - 2)

@@ -7,14 +7,16 @@ import torch
 from builders import Ints, hidden, linear_network, logits, seeds, small_network
 from hypothesis import given
 from hypothesis import strategies as st
+from layers import conv2d, max_pool2d
 from twinor import fast
 from twinor.config import Config, replace
 from twinor.die import ideal_die, sample_die
 from twinor.errors import TwinorError
 from twinor.golden import cim_macro
-from twinor.network import Conv2d, IntegerNetwork, Linear, MaxPool2d
+from twinor.host import host_layer, im2col
+from twinor.network import Conv, IntegerNetwork, Linear, MaxPool
 from twinor.place import place
-from twinor.run import chain_runner, forward, im2col, max_pool
+from twinor.run import chain_runner, forward
 
 from tb.common.configs import EXACT, NOR40, TINY
 
@@ -30,13 +32,14 @@ PAIR_EXACT = replace(SMALL_EXACT, name="pair_exact", weight_encoding="differenti
 LOSSLESS = [EXACT, SMALL_EXACT, TWOS_EXACT, PAIR_EXACT]
 
 
-def torch_layer(layer: Conv2d | Linear, x: torch.Tensor) -> torch.Tensor:
+def torch_layer(layer: Conv | Linear, x: torch.Tensor) -> torch.Tensor:
     """Exact dot products in float64, then the requantization rule with a floor division."""
     weight = torch.from_numpy(layer.weight.astype(np.float64))
     if isinstance(layer, Linear):
         acc, shape = x @ weight.T, (1, -1)
     else:
-        acc = torch.nn.functional.conv2d(x, weight, stride=layer.stride, padding=layer.padding)
+        padding = tuple(before for before, _ in layer.padding)
+        acc = torch.nn.functional.conv2d(x, weight, stride=layer.stride, padding=padding)
         shape = (1, -1, 1, 1)
     rule = layer.requant
     mult, add = (torch.from_numpy(table.astype(np.int64)).reshape(shape) for table in (rule.mult, rule.add))
@@ -48,9 +51,9 @@ def torch_forward(network: IntegerNetwork, images: Ints) -> Ints:
     """The network as torch computes it, independent of any macro."""
     x = torch.from_numpy(images.astype(np.float64))
     for layer in network.layers:
-        if isinstance(layer, Conv2d | Linear):
+        if isinstance(layer, Conv | Linear):
             x = torch_layer(layer, x)
-        elif isinstance(layer, MaxPool2d):
+        elif isinstance(layer, MaxPool):
             x = torch.nn.functional.max_pool2d(x, layer.kernel, layer.stride)
         else:
             x = x.flatten(1)
@@ -137,7 +140,7 @@ def test_im2col_is_torchs_unfold(
 ) -> None:
     rng = np.random.default_rng(seed)
     channels, (kh, kw) = int(rng.integers(1, 4)), kernel
-    layer = Conv2d(
+    layer = conv2d(
         name="conv",
         weight=np.zeros((1, channels, kh, kw), dtype=np.int8),
         stride=stride,
@@ -156,7 +159,7 @@ def test_im2col_is_torchs_unfold(
 def test_max_pool_is_torchs(seed: int, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
     x = np.random.default_rng(seed).integers(-8, 8, (2, 3, 7, 9))
     pooled = torch.nn.functional.max_pool2d(torch.from_numpy(x).double(), kernel, stride)
-    assert np.array_equal(max_pool(MaxPool2d(name="pool", kernel=kernel, stride=stride), x), pooled.numpy())
+    assert np.array_equal(host_layer(max_pool2d(name="pool", kernel=kernel, stride=stride), [x]), pooled.numpy())
 
 
 # Engines and inputs //

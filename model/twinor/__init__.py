@@ -12,25 +12,28 @@ Example:
 from twinor.config import Config, load
 from twinor.die import Die, ideal_die, load_die, sample_die, save_die
 from twinor.errors import TwinorError
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Linear, MaxPool2d, Requant
+from twinor.network import AvgPool, Concat, Conv, Flatten, IntegerNetwork, Linear, MaxPool, Requant, Shortcut
 from twinor.rounds import Chain, End, Round, Start
 from twinor.run import chain_runner, forward
 from twinor.trace import Divergence, RoundTrace
 
 __all__ = [
+    "AvgPool",
     "Chain",
+    "Concat",
     "Config",
-    "Conv2d",
+    "Conv",
     "Die",
     "Divergence",
     "End",
     "Flatten",
     "IntegerNetwork",
     "Linear",
-    "MaxPool2d",
+    "MaxPool",
     "Requant",
     "Round",
     "RoundTrace",
+    "Shortcut",
     "Start",
     "TwinorError",
     "chain_runner",

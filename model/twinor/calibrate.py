@@ -10,7 +10,6 @@ so that rounding (small steps) and clipping (small ranges) are weighed as they w
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +17,9 @@ import torch
 
 from twinor.die import ideal_die
 from twinor.fast import Engine
-from twinor.network import Conv2d, Linear
-from twinor.place import full_steps, place
-from twinor.run import chain_runner, host_layer, layer_vectors, run_layer
+from twinor.host import layer_vectors, walk
+from twinor.place import full_steps, input_slices, place, place_layer
+from twinor.run import chain_runner, run_layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from twinor.config import Config
     from twinor.network import IntegerNetwork, WeightLayer
     from twinor.place import Placement, Steps
+
+    Ints = NDArray[np.integer]
 
 __all__ = ["best_step", "calibrate"]
 
@@ -44,42 +45,35 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
         Steps by layer name, [x_slices][w_slices] in array units, each one that the hardware can set.
     """
     place(config, network)  # refuse what does not fit before anything is measured
-    signed = network.signed_inputs()
+    ranges = network.input_ranges()
     steps: dict[str, Steps] = {}
-    x: NDArray[np.integer] = images
-    for layer in network.layers:
-        if not isinstance(layer, Conv2d | Linear):
-            x = host_layer(layer, x)
-            continue
-        alone = replace(
-            network,
-            layers=(layer,),
-            input_shape=x.shape[1:],
-            input_bits=config.input_bits,
-            input_signed=signed[layer.name],
-        )
-        if config.step == "unit":
-            steps[layer.name] = full_steps(config)
-        else:
-            steps[layer.name] = _layer_steps(config, place(config, alone), layer, x)
-        placement = place(config, alone, {layer.name: steps[layer.name]})
+
+    def measure(layer: WeightLayer, x: Ints, codes: Ints | None) -> Ints:
+        codes_in = ranges[layer.name]
+        steps[layer.name] = full_steps(config, input_slices(config, codes_in))
+        if config.step != "unit":
+            steps[layer.name] = _layer_steps(config, place_layer(config, layer, steps[layer.name], codes_in), layer, x)
+        placement = place_layer(config, layer, steps[layer.name], codes_in)
         runner = chain_runner(config, ideal_die(config, placement.levels), backend="fast")
-        x = run_layer(layer, placement, x, runner)
+        return run_layer(layer, x, codes, placement, runner)
+
+    walk(network, images, measure)
     return steps
 
 
 def _layer_steps(config: Config, placement: Placement, layer: WeightLayer, x: NDArray[np.integer]) -> Steps:
     """The best step of each slice over all tiles and row groups of a layer."""
     engine = Engine(config, ideal_die(config, placement.levels))
-    vectors = layer_vectors(layer, x)
+    vectors, placed = layer_vectors(layer, x), placement.layers[layer.name]
     seen: dict[tuple[int, int], list[torch.Tensor]] = {}
-    for c in placement.layers[layer.name].chains:
+    for c in placed.chains:
         for rnd, (top, bottom) in zip(c.chain.rounds, c.rows, strict=True):
             for p, q, _ in engine.held(c.chain.macro, rnd, vectors[:, top:bottom]):
                 seen.setdefault((p.x_slice, p.w_slice), []).append(q.flatten())
     best = {key: best_step(config, torch.cat(q).numpy()) for key, q in seen.items()}
-    top_slice = config.x_slices - 1  # the one that is converted where slices come together before the ADC
-    x_slices = [top_slice if config.analog_slices else i for i in range(config.x_slices)]
+    slices = range(len(placed.steps))
+    top_slice = slices[-1]  # the one that is converted where slices come together before the ADC
+    x_slices = [top_slice if config.analog_slices else i for i in slices]
     return tuple(tuple(best[i, j] for j in range(config.w_slices)) for i in x_slices)
 
 
@@ -98,9 +92,10 @@ def best_step(config: Config, q: NDArray[np.int64]) -> int:
         >>> best_step(load("tiny"), np.array([12, -9, 3]) << 12), best_step(load("tiny"), np.array([7, -8]) << 12)
         (2, 1)
     """
-    units = q / (1 << 2 * config.frac_bits)
+    values, counts = np.unique(q, return_counts=True)  # few, as they are integers
+    units = values / (1 << 2 * config.frac_bits)
     losses = []
     for step in config.steps:
         code = np.clip(np.floor(units / step + 0.5), config.code_min, config.code_max)
-        losses.append(float(np.mean((code * step - units) ** 2)))
+        losses.append(float(((code * step - units) ** 2) @ counts))
     return config.steps[int(np.argmin(losses))]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Placement: layers become tiles on macros, and tiles become chains of rounds.
 
-A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel).
+A layer is a matrix of K rows (one per input of its im2col vector) and C columns (one per output channel); of a grouped
+convolution as many groups as fit stand in one such matrix, with zeros beside them.
 It is cut into tiles of at most `rows` x `out_cols`; bias rows, where the macro keeps some, follow those of the first
 tile. Tiles of one column range that fit side by side in a macro form one chain, each round starting from the last one's
 accumulators; further chains start from the raw accumulators of the chain before.
@@ -10,27 +11,37 @@ accumulators; further chains start from the raw accumulators of the chain before
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twinor.bias import bias_code, bias_rows
-from twinor.errors import PlacementError, UnsupportedLayer
+from twinor.errors import PlacementError
 from twinor.golden import flash_array
 from twinor.golden.adc_frontend import array_columns, ref_columns
-from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
+from twinor.network import Conv
 from twinor.rounds import Chain, End, Round, Start, validate
+from twinor.shapes import check_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from twinor.config import Config
-    from twinor.network import IntegerNetwork, Layer, WeightLayer
+    from twinor.network import IntegerNetwork, WeightLayer
 
-__all__ = ["PlacedChain", "PlacedLayer", "Placement", "Steps", "full_steps", "place", "weight_matrix"]
+__all__ = [
+    "PlacedChain",
+    "PlacedLayer",
+    "Placement",
+    "Steps",
+    "full_steps",
+    "input_slices",
+    "place",
+    "place_layer",
+    "weight_matrix",
+]
 
 Steps = tuple[tuple[int, ...], ...]
 """ADC steps of one layer, [x_slices][w_slices], in array units."""
@@ -73,13 +84,49 @@ class Placement:
 
 
 def weight_matrix(layer: WeightLayer) -> NDArray[np.int8]:
-    """Weights as int8[K, C]: row k is input k of the im2col vector, column c output channel c."""
-    return layer.weight.reshape(layer.weight.shape[0], -1).T
+    """Weights as int8[K, C]: row k is input k of the im2col vector, column c output channel c, groups one by one.
+
+    Example:
+        >>> from twinor.network import Requant
+        >>> rule = Requant(mult=np.ones(2, np.int16), add=np.zeros(2, np.int32), shift=1, lo=0, hi=15)
+        >>> one = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 2, "requant": rule}
+        >>> weight_matrix(Conv(name="depthwise", weight=np.array([[[3, 4]], [[5, 6]]], dtype=np.int8), **one)).tolist()
+        [[3, 0], [4, 0], [0, 5], [0, 6]]
+    """
+    groups = layer.groups if isinstance(layer, Conv) else 1
+    parts = layer.weight.reshape(groups, len(layer.weight) // groups, -1)
+    _, wide, deep = parts.shape
+    matrix = np.zeros((groups * deep, groups * wide), dtype=np.int8)
+    for g, part in enumerate(parts):
+        matrix[g * deep : (g + 1) * deep, g * wide : (g + 1) * wide] = part.T
+    return matrix
 
 
-def full_steps(config: Config) -> Steps:
-    """The smallest steps at which no column of an ideal die can clip."""
-    return ((config.steps[-1],) * config.w_slices,) * config.x_slices
+def _bundles(config: Config, layer: WeightLayer) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Rows and columns of what is placed as one matrix: a layer, or as many of its groups as fit a macro."""
+    groups = layer.groups if isinstance(layer, Conv) else 1
+    wide, deep = len(layer.weight) // groups, layer.weight[0].size
+    each = max(1, min((config.rows - config.bias_rows) // deep, config.out_cols // wide))
+    for first in range(0, groups, each):
+        past = min(first + each, groups)
+        yield (first * deep, past * deep), (first * wide, past * wide)
+
+
+def input_slices(config: Config, codes: tuple[int, int]) -> int:
+    """Input slices that activations of a range need.
+
+    Example:
+        >>> from twinor.config import load
+        >>> [input_slices(load("nor40_int4"), codes) for codes in ((0, 15), (0, 3), (-8, 7))]
+        [2, 1, 2]
+    """
+    magnitude = max(-codes[0], codes[1], 1)
+    return -(-magnitude.bit_length() // config.dac_bits)
+
+
+def full_steps(config: Config, slices: int | None = None) -> Steps:
+    """The smallest steps at which no column of an ideal die can clip, for so many input slices, or all."""
+    return ((config.steps[-1],) * config.w_slices,) * (config.x_slices if slices is None else slices)
 
 
 def place(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps] | None = None) -> Placement:
@@ -91,18 +138,25 @@ def place(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps] | 
         steps: ADC steps by layer name; `full_steps` where a layer is not named.
 
     Raises:
-        UnsupportedLayer: a layer is none of Conv2d, Linear, MaxPool2d, Flatten.
+        UnsupportedLayer: a layer is of no kind that an integer network has.
         PlacementError: weights, inputs or partial sums do not fit the macro.
     """
     _check_network(config, network, steps or {})
-    signed = network.signed_inputs()
+    ranges = network.input_ranges()
     images: list[NDArray[np.uint8]] = []
     placed: dict[str, PlacedLayer] = {}
-    for layer in network.layers:
-        if isinstance(layer, Conv2d | Linear):
-            chosen = (steps or {}).get(layer.name, full_steps(config))
-            placed[layer.name] = _place_layer(config, layer, chosen, images, signed=signed[layer.name])
+    for layer in network.weight_layers():
+        codes = ranges[layer.name]
+        chosen = (steps or {}).get(layer.name, full_steps(config, input_slices(config, codes)))
+        placed[layer.name] = _place_layer(config, layer, chosen, images, codes)
     return Placement(layers=placed, levels=np.stack(images))
+
+
+def place_layer(config: Config, layer: WeightLayer, steps: Steps, codes: tuple[int, int]) -> Placement:
+    """Place one layer alone, on macros of its own; `codes` are the lowest and highest activation that it can see."""
+    images: list[NDArray[np.uint8]] = []
+    placed = _place_layer(config, layer, steps, images, codes)
+    return Placement(layers={layer.name: placed}, levels=np.stack(images))
 
 
 def _check_network(config: Config, network: IntegerNetwork, steps: Mapping[str, Steps]) -> None:
@@ -110,64 +164,53 @@ def _check_network(config: Config, network: IntegerNetwork, steps: Mapping[str, 
         raise PlacementError(
             f"the network's input has {network.input_bits} bits, preset {config.name} takes {config.input_bits}"
         )
-    for layer in network.layers:
+    check_graph(network)
+    weighted = {layer.name: layer for layer in network.weight_layers()}
+    if not weighted:
+        raise PlacementError("no layer of the network has weights")
+    for layer in weighted.values():
         _check_layer(config, layer)
-    names = [layer.name for layer in network.layers]
-    twice = {name for name in names if names.count(name) > 1}
-    weighted = [layer for layer in network.layers if isinstance(layer, Conv2d | Linear)]
-    if twice or not weighted:
-        raise PlacementError(
-            f"layer name {sorted(twice)[0]} stands twice" if twice else "no layer of the network has weights"
-        )
     for name in steps:
-        if name not in {layer.name for layer in weighted}:
+        if name not in weighted:
             raise PlacementError(f"ADC steps are given for {name}, which is no layer with weights of the network")
-    for layer in weighted[:-1]:
-        rule = layer.requant
-        low = -(1 << (config.input_bits - 1)) if rule.lo < 0 else 0
-        if rule.lo < low or rule.hi >= low + (1 << config.input_bits):
-            raise PlacementError(
-                f"layer {layer.name}: outputs {rule.lo} .. {rule.hi} do not fit the {config.input_bits} "
-                f"{'signed' if low else 'unsigned'} bits that preset {config.name} takes in the next layer"
-            )
-    shape: tuple[int, ...] = network.input_shape
-    for layer in network.layers:
-        shape = _output_shape(layer, shape)
+    ranges, sources = network.ranges(), network.sources()
+    for layer in weighted.values():
+        source, *codes = sources[layer.name]
+        _check_range(config, source, ranges[source], layer.name)
+        slices = input_slices(config, ranges[source])
+        if len(steps.get(layer.name, full_steps(config, slices))) < slices:
+            raise PlacementError(f"layer {layer.name}: ADC steps for fewer than the {slices} input slices it needs")
+        if codes:
+            _check_shortcut(config, codes[0], ranges[codes[0]], layer.name)
 
 
-def _output_shape(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of one image behind a layer; refuses a layer that does not take what the one before gives."""
-    if isinstance(layer, Flatten):
-        return (prod(shape),)
-    if isinstance(layer, Linear):
-        fits, wanted = shape == (layer.weight.shape[1],), f"({layer.weight.shape[1]},)"
-        result: tuple[int, ...] = (layer.weight.shape[0],)
-    else:
-        kernel = layer.weight.shape[2:] if isinstance(layer, Conv2d) else layer.kernel
-        padding = layer.padding if isinstance(layer, Conv2d) else (0, 0)
-        channels = layer.weight.shape[1] if isinstance(layer, Conv2d) else shape[0]
-        wanted = f"({channels}, height, width) of at least {kernel[0] - 2 * padding[0]} x {kernel[1] - 2 * padding[1]}"
-        sizes = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(shape[1:], padding, kernel, layer.stride, strict=False)]
-        fits = len(shape) == 3 and shape[0] == channels and min(sizes) >= 1
-        result = (layer.weight.shape[0] if isinstance(layer, Conv2d) else channels, *sizes)
-    if not fits:
-        raise PlacementError(f"layer {layer.name} takes images of shape {wanted}, the layer before gives {shape}")
-    return result
-
-
-def _check_layer(config: Config, layer: Layer) -> None:
-    if not isinstance(layer, Conv2d | Linear | MaxPool2d | Flatten):
-        raise UnsupportedLayer(
-            f"layer {getattr(layer, 'name', '?')} is a {type(layer).__name__}: "
-            "supported are Conv2d, Linear, MaxPool2d and Flatten"
-        )
-    if not isinstance(layer, Conv2d | Linear):
-        return
-    channels, tables = layer.weight.shape[0], (layer.requant.mult.shape, layer.requant.add.shape)
-    if tables != ((channels,), (channels,)):
+def _check_range(config: Config, source: str, codes: tuple[int, int], layer: str) -> None:
+    """What a layer takes must fit the word lines."""
+    low = -(1 << (config.input_bits - 1)) if codes[0] < 0 else 0
+    if codes[0] < low or codes[1] >= low + (1 << config.input_bits):
         raise PlacementError(
-            f"layer {layer.name}: mult and add have shapes {tables[0]} and {tables[1]}, expected ({channels},) each"
+            f"layer {source}: outputs {codes[0]} .. {codes[1]} do not fit the {config.input_bits} "
+            f"{'signed' if low else 'unsigned'} bits that preset {config.name} takes in layer {layer}"
         )
+
+
+def _check_shortcut(config: Config, source: str, codes: tuple[int, int], layer: str) -> None:
+    limit = 1 << config.input_bits
+    if codes[0] < -limit or codes[1] >= limit:
+        raise PlacementError(
+            f"layer {source}: outputs {codes[0]} .. {codes[1]} do not fit the residual codes {-limit} .. {limit - 1} "
+            f"that preset {config.name} takes in layer {layer}"
+        )
+
+
+def _check_layer(config: Config, layer: WeightLayer) -> None:
+    channels, rule = layer.weight.shape[0], layer.requant
+    tables = {"mult": rule.mult.shape, "add": rule.add.shape}
+    if layer.shortcut:
+        tables["the shortcut's mult"] = layer.shortcut.mult.shape
+    for name, shape in tables.items():
+        if shape != (channels,):
+            raise PlacementError(f"layer {layer.name}: {name} has shape {shape}, expected ({channels},)")
     low, high = int(layer.weight.min()), int(layer.weight.max())
     if low < config.weight_min or high > config.weight_max:
         raise PlacementError(
@@ -177,15 +220,19 @@ def _check_layer(config: Config, layer: Layer) -> None:
 
 
 def _place_layer(
-    config: Config, layer: WeightLayer, steps: Steps, images: list[NDArray[np.uint8]], *, signed: bool
+    config: Config, layer: WeightLayer, steps: Steps, images: list[NDArray[np.uint8]], codes: tuple[int, int]
 ) -> PlacedLayer:
     matrix = weight_matrix(layer)
     chains: list[PlacedChain] = []
-    for left in range(0, matrix.shape[1], config.out_cols):
-        cols = (left, min(left + config.out_cols, matrix.shape[1]))
-        chains += _place_columns(config, layer, matrix, steps, cols, images, first=len(chains), signed=signed)
+    deepest = 0
+    for rows, columns in _bundles(config, layer):
+        deepest = max(deepest, rows[1] - rows[0])
+        for left in range(*columns, config.out_cols):
+            cols = (left, min(left + config.out_cols, columns[1]))
+            first, signed = len(chains), codes[0] < 0
+            chains += _place_columns(config, layer, matrix, steps, rows, cols, images, first=first, signed=signed)
     if any(c.psum_from is not None for c in chains):
-        _check_psums(config, layer, steps, matrix.shape[0], signed=signed)
+        _check_psums(config, layer, steps, deepest, signed=codes[0] < 0)
     return PlacedLayer(layer=layer, steps=steps, chains=tuple(chains))
 
 
@@ -194,6 +241,7 @@ def _place_columns(
     layer: WeightLayer,
     matrix: NDArray[np.int8],
     steps: Steps,
+    rows: tuple[int, int],
     cols: tuple[int, int],
     images: list[NDArray[np.uint8]],
     *,
@@ -204,22 +252,23 @@ def _place_columns(
     width = -(-(cols[1] - cols[0]) // config.n_lanes)  # multiplexer positions
     beside = min(config.cols_per_adc // width, config.max_rounds)
     height = config.rows - config.bias_rows
-    tiles = [(top, min(top + height, matrix.shape[0])) for top in range(0, matrix.shape[0], height)]
+    tiles = [(top, min(top + height, rows[1])) for top in range(*rows, height)]
     bias, table = _column_table(config, layer, cols)
     groups = [tiles[k : k + beside] for k in range(0, len(tiles), beside)]
     chains = []
-    for index, rows in enumerate(groups):
+    for index, tops in enumerate(groups):
         last = index == len(groups) - 1
-        rounds = _rounds(config, layer, steps, rows, cols, width, resumed=index > 0, last=last, signed=signed)
-        chain = Chain(macro=len(images), rounds=rounds, mult=table[0], add=table[1])
+        rounds = _rounds(config, layer, steps, tops, cols, width, resumed=index > 0, last=last, signed=signed)
+        residual = None if index or layer.shortcut is None else table[2]
+        chain = Chain(macro=len(images), rounds=rounds, mult=table[0], add=table[1], residual_mult=residual)
         try:
             validate(config, chain)
         except PlacementError as error:
             raise PlacementError(f"layer {layer.name}: {error}") from None
-        images.append(_program(config, matrix, rows, cols, rounds, bias))
-        name = f"rows {rows[0][0]}..{rows[-1][1] - 1}, columns {cols[0]}..{cols[1] - 1}"
+        images.append(_program(config, matrix, tops, cols, rounds, bias))
+        name = f"rows {tops[0][0]}..{tops[-1][1] - 1}, columns {cols[0]}..{cols[1] - 1}"
         before = first + index - 1 if index else None
-        chains.append(PlacedChain(tile=name, chain=chain, rows=tuple(rows), cols=cols, psum_from=before))
+        chains.append(PlacedChain(tile=name, chain=chain, rows=tuple(tops), cols=cols, psum_from=before))
     return chains
 
 
@@ -251,6 +300,7 @@ def _rounds(
                 lo=layer.requant.lo,
                 hi=layer.requant.hi,
                 signed=signed,
+                residual=layer.shortcut is not None and not n and not resumed,
                 bias_rows=0 if n or resumed else config.bias_rows,
                 bias_code=bias_code(config) if config.bias_rows else 0,
             )
@@ -261,11 +311,12 @@ def _rounds(
 def _column_table(
     config: Config, layer: WeightLayer, cols: tuple[int, int]
 ) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-    """Weights of the bias rows, int8[bias_rows, columns]; `mult` and `add` of the column table, int32[2, out_cols]."""
+    """Weights of the bias rows, int8[bias_rows, columns]; mult, add and the shortcut's mult, int32[3, out_cols]."""
     bias, rest = bias_rows(config, layer.requant)
-    table = np.zeros((2, config.out_cols), dtype=np.int32)
-    table[0, : cols[1] - cols[0]] = layer.requant.mult[cols[0] : cols[1]]
-    table[1, : cols[1] - cols[0]] = rest[cols[0] : cols[1]]
+    table = np.zeros((3, config.out_cols), dtype=np.int32)
+    shortcut = layer.shortcut.mult if layer.shortcut else np.zeros_like(rest)
+    for n, entry in enumerate((layer.requant.mult, rest, shortcut)):
+        table[n, : cols[1] - cols[0]] = entry[cols[0] : cols[1]]
     return bias[:, cols[0] : cols[1]], table
 
 
@@ -302,7 +353,10 @@ def _check_psums(config: Config, layer: WeightLayer, steps: Steps, rows: int, *,
     groups = sum(-(-count // config.active_rows) for count in driven)
     if signed:  # a phase may hold the codes and the other the offset
         groups, offset = 2 * groups, 2 * offset
-    bound = max(groups * one_group, offset)  # codes of an offset column are not negative: the two never add up
+    added = (
+        0 if layer.shortcut is None else int(np.abs(layer.shortcut.mult.astype(np.int64)).max()) << config.input_bits
+    )
+    bound = added + max(groups * one_group, offset)  # codes of an offset column are not negative: the two never add up
     if bound >= 1 << (config.psum_bits - 1):
         raise PlacementError(
             f"layer {layer.name}: partial sums of {rows} rows reach {bound}, "

@@ -6,11 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from twinor.errors import SimulatorError, TwinorError
 from twinor.golden import cim_macro
-from twinor.network import Conv2d, Flatten, Linear, MaxPool2d
+from twinor.host import layer_vectors, positions_last, walk
 from twinor.trace import MISSING
 
 if TYPE_CHECKING:
@@ -20,50 +19,17 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
     from twinor.die import Die
-    from twinor.network import IntegerNetwork, Layer, WeightLayer
+    from twinor.network import IntegerNetwork, WeightLayer
     from twinor.place import PlacedChain, PlacedLayer, Placement
 
-    Inputs = Sequence[NDArray[np.integer]]
-    RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, NDArray[np.integer] | None], NDArray[np.int64]]
+    Ints = NDArray[np.integer]
+    Inputs = Sequence[Ints]
+    RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, Ints | None, Ints | None], NDArray[np.int64]]
 
-__all__ = [
-    "BACKENDS",
-    "chain_runner",
-    "check_images",
-    "forward",
-    "host_layer",
-    "im2col",
-    "layer_vectors",
-    "max_pool",
-    "run_layer",
-]
+__all__ = ["BACKENDS", "chain_runner", "check_images", "forward", "run_layer"]
 
 BACKENDS = ("golden", "fast", "rtl")
 """Engines: the definition, the same integers from torch, the Verilog in Icarus (compared by `twinor.cosim`)."""
-
-
-def im2col(layer: Conv2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Unfold images into the vectors that a convolution's word lines see.
-
-    Args:
-        layer: gives kernel, stride and zero padding.
-        x: [images, channels, height, width].
-
-    Returns:
-        [images, out_height, out_width, channels * kernel_h * kernel_w].
-    """
-    (kh, kw), (sh, sw), (ph, pw) = layer.weight.shape[2:], layer.stride, layer.padding
-    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    windows = sliding_window_view(padded, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw]
-    n, _, h, w = windows.shape[:4]
-    return windows.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, -1)
-
-
-def max_pool(layer: MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Maximum of each window, [images, channels, height, width]."""
-    (kh, kw), (sh, sw) = layer.kernel, layer.stride
-    pooled: NDArray[np.integer] = sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::sh, ::sw].max(axis=(4, 5))
-    return pooled
 
 
 def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
@@ -71,21 +37,21 @@ def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
     if backend not in BACKENDS:
         raise TwinorError(f"unknown backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "golden":
-        return lambda _, c, inputs, psums: cim_macro.outputs(cim_macro.run_chain(config, die, c.chain, inputs, psums))
+        return lambda _, c, *streams: cim_macro.outputs(cim_macro.run_chain(config, die, c.chain, *streams))
     if backend == "fast":
         from twinor.fast import Engine  # torch and Icarus are needed only by the engines that use them
 
         engine = Engine(config, die)
-        return lambda _, c, inputs, psums: engine.run_chain(c.chain, inputs, psums)
+        return lambda _, c, *streams: engine.run_chain(c.chain, *streams)
     from twinor.cosim import icarus
     from twinor.cosim.chain import Job, simulate
 
     model = icarus.build(config)
 
     def in_icarus(
-        _: PlacedLayer, c: PlacedChain, inputs: Inputs, psums: NDArray[np.integer] | None
+        _: PlacedLayer, c: PlacedChain, inputs: Inputs, psums: Ints | None, residuals: Ints | None
     ) -> NDArray[np.int64]:
-        job = Job(config=config, die=die, chain=c.chain, inputs=inputs, psums=psums)
+        job = Job(config=config, die=die, chain=c.chain, inputs=inputs, psums=psums, residuals=residuals)
         y = cim_macro.outputs(simulate(job, model).traces)
         if np.any(y <= MISSING):
             raise SimulatorError(f"tile {c.tile}: the Verilog drove X, or nothing; `twinor cosim` finds where")
@@ -109,10 +75,8 @@ def forward(
         int64[images, classes].
     """
     check_images(network, images)
-    x: NDArray[np.integer] = images
-    for layer in network.layers:
-        x = run_layer(layer, placement, x, run_chain)
-    return x.astype(np.int64)
+    y = walk(network, images, lambda layer, x, codes: run_layer(layer, x, codes, placement, run_chain))
+    return y.astype(np.int64)
 
 
 def check_images(network: IntegerNetwork, images: NDArray[np.integer]) -> None:
@@ -129,33 +93,22 @@ def check_images(network: IntegerNetwork, images: NDArray[np.integer]) -> None:
         raise TwinorError(f"image codes {images.min()} .. {images.max()}: the network takes {low} .. {high}")
 
 
-def host_layer(layer: Flatten | MaxPool2d, x: NDArray[np.integer]) -> NDArray[np.integer]:
-    """A layer without weights, in integers on the host."""
-    return max_pool(layer, x) if isinstance(layer, MaxPool2d) else x.reshape(x.shape[0], -1)
+def run_layer(layer: WeightLayer, x: Ints, codes: Ints | None, placement: Placement, run_chain: RunChain) -> Ints:
+    """One layer with weights through the chains of its tiles; `codes` come through its shortcut."""
+    placed = placement.layers[layer.name]
+    added = None if codes is None else np.moveaxis(codes, 1, -1).reshape(-1, codes.shape[1])
+    y = _run_chains(placed, layer_vectors(layer, x), added, run_chain)
+    narrow = np.int16 if -(1 << 15) <= layer.requant.lo and layer.requant.hi < 1 << 15 else np.int64
+    return positions_last(layer, x, y.astype(narrow))
 
 
-def layer_vectors(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Every vector that a layer's word lines see, [vectors, K]."""
-    return im2col(layer, x).reshape(-1, layer.weight[0].size) if isinstance(layer, Conv2d) else x
-
-
-def run_layer(layer: Layer, placement: Placement, x: NDArray[np.integer], run_chain: RunChain) -> NDArray[np.integer]:
-    """One layer: on the host if it has no weights, else through the chains of its tiles."""
-    if not isinstance(layer, Conv2d | Linear):
-        return host_layer(layer, x)
-    y = _run_chains(placement.layers[layer.name], layer_vectors(layer, x), run_chain)
-    if isinstance(layer, Linear):
-        return y
-    (kh, kw), (sh, sw), (ph, pw) = layer.weight.shape[2:], layer.stride, layer.padding
-    h, w = (x.shape[2] + 2 * ph - kh) // sh + 1, (x.shape[3] + 2 * pw - kw) // sw + 1
-    return y.reshape(x.shape[0], h, w, -1).transpose(0, 3, 1, 2)
-
-
-def _run_chains(placed: PlacedLayer, x: NDArray[np.integer], run_chain: RunChain) -> NDArray[np.int64]:
+def _run_chains(placed: PlacedLayer, x: Ints, codes: Ints | None, run_chain: RunChain) -> NDArray[np.int64]:
     results: list[NDArray[np.int64]] = []
     y = np.zeros((x.shape[0], placed.layer.weight.shape[0]), dtype=np.int64)
     for c in placed.chains:
         inputs = [x[:, top:bottom] for top, bottom in c.rows]
-        results.append(run_chain(placed, c, inputs, None if c.psum_from is None else results[c.psum_from]))
-        y[:, c.cols[0] : c.cols[1]] = results[-1]  # a later chain of the same columns overwrites raw accumulators
+        psums = None if c.psum_from is None else results[c.psum_from]
+        added = codes[:, slice(*c.cols)] if codes is not None and c.chain.rounds[0].residual else None
+        results.append(run_chain(placed, c, inputs, psums, added))
+        y[:, slice(*c.cols)] = results[-1]  # a later chain of the same columns overwrites raw accumulators
     return y

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from twinor.cosim.network import CosimResult, LayerResult
     from twinor.die import Die
     from twinor.network import IntegerNetwork
+    from twinor.network_file import Trained
     from twinor.place import Placement, Steps
-    from twinor.store import Trained
 
 __all__ = ["cosim", "crossval", "prepare", "run", "trained", "write_die", "write_json"]
 

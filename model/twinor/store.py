@@ -13,7 +13,6 @@ import json
 import os
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,100 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinor.errors import CorruptFile, TwinorError
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Layer, Linear, MaxPool2d, Requant
 
-__all__ = [
-    "Trained",
-    "cache_folder",
-    "load_network",
-    "load_trained",
-    "read_archive",
-    "save_network",
-    "save_trained",
-    "write_archive",
-    "write_bytes",
-    "write_text",
-]
+__all__ = ["Arrays", "Header", "cache_folder", "read_archive", "unfit", "write_archive", "write_bytes", "write_text"]
 
 FORMAT = "twinor"
-VERSION = 1
+VERSION = 2
 DIGEST_CHARS = 64
 
 Arrays = dict[str, NDArray[Any]]
 Header = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """An integer network and what its training leaves behind to compare with."""
-
-    network: IntegerNetwork
-    key: str
-    """SHA-256 of everything the training depended on."""
-    fold: int
-    train_index: NDArray[np.int64]
-    """int64[n_train]: images it was trained on; ADC steps are calibrated on these."""
-    test_index: NDArray[np.int64]
-    """int64[n_test]: images it never saw."""
-    float_predictions: NDArray[np.int16]
-    """int16[n_test]: classes of the test images by the float network."""
-    fake_quant_predictions: NDArray[np.int16]
-    """int16[n_test]: classes by the quantized torch network in evaluation mode."""
-
-
 def cache_folder() -> Path:
     """Folder of cached results: the environment variable TWINOR_CACHE, else `~/.cache/twinor`."""
     chosen = os.environ.get("TWINOR_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "twinor"
-
-
-def save_network(path: Path, network: IntegerNetwork) -> None:
-    """Write an integer network; equal networks give equal bytes.
-
-    Raises:
-        TwinorError: if the file cannot be written; a file that was there stays as it was.
-    """
-    header, arrays = _describe(network)
-    write_archive(path, kind="network", header=header, arrays=arrays)
-
-
-def load_network(path: Path) -> IntegerNetwork:
-    """Read what `save_network` wrote.
-
-    Raises:
-        CorruptFile: if the file is missing, damaged, of another kind or of another version.
-    """
-    header, arrays = read_archive(path, kind="network", remedy="write it again")
-    try:
-        return _network(header, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unfit(path, error, "write it again") from error
-
-
-def save_trained(path: Path, trained: Trained) -> None:
-    """Write a trained network with its predictions; equal results give equal bytes.
-
-    Raises:
-        TwinorError: if the file cannot be written; a file that was there stays as it was.
-    """
-    header, arrays = _describe(trained.network)
-    header |= {"key": trained.key, "fold": trained.fold}
-    arrays |= {name: getattr(trained, name) for name in _INDEXED}
-    write_archive(path, kind="trained", header=header, arrays=arrays)
-
-
-def load_trained(path: Path) -> Trained:
-    """Read what `save_trained` wrote.
-
-    Raises:
-        CorruptFile: if the file is missing, damaged, of another kind or of another version.
-    """
-    header, arrays = read_archive(path, kind="trained", remedy="delete it to retrain")
-    try:
-        indexed = {name: _typed(arrays, name, dtype, 1) for name, dtype in _INDEXED.items()}
-        return Trained(network=_network(header, arrays), key=header["key"], fold=header["fold"], **indexed)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unfit(path, error, "delete it to retrain") from error
 
 
 def write_archive(path: Path, *, kind: str, header: Header, arrays: Arrays) -> None:
@@ -195,7 +115,7 @@ def read_archive(path: Path, *, kind: str, remedy: str) -> tuple[Header, Arrays]
         header = json.loads(arrays.pop("header").tobytes())
         found = (header["format"], header["version"], header["kind"])
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise _unfit(path, error, remedy) from error
+        raise unfit(path, error, remedy) from error
     if found != (FORMAT, VERSION, kind):
         raise CorruptFile(
             f"{path} is {found[0]} {found[2]}, version {found[1]}; "
@@ -204,91 +124,13 @@ def read_archive(path: Path, *, kind: str, remedy: str) -> tuple[Header, Arrays]
     return header, arrays
 
 
-_INDEXED: dict[str, type[np.integer]] = {
-    "train_index": np.int64,
-    "test_index": np.int64,
-    "float_predictions": np.int16,
-    "fake_quant_predictions": np.int16,
-}
-
-
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest().encode()
 
 
-def _unfit(path: Path, error: Exception, remedy: str) -> CorruptFile:
+def unfit(path: Path, error: Exception, remedy: str) -> CorruptFile:
+    """The error of a file whose checksum is right and whose content is not."""
     return CorruptFile(
         f"{path} does not hold what a {FORMAT} file of version {VERSION} must hold "
         f"({str(error).splitlines()[0]}); {remedy}"
     )
-
-
-def _describe(network: IntegerNetwork) -> tuple[Header, Arrays]:
-    """Header and arrays of a network; arrays are named by the number of their layer."""
-    layers: list[Header] = []
-    arrays: Arrays = {}
-    for index, layer in enumerate(network.layers):
-        entry: Header = {"kind": type(layer).__name__, "name": layer.name}
-        if isinstance(layer, MaxPool2d):
-            entry |= {"kernel": layer.kernel, "stride": layer.stride}
-        elif isinstance(layer, Conv2d):
-            entry |= {"stride": layer.stride, "padding": layer.padding}
-        if isinstance(layer, Conv2d | Linear):
-            rule = layer.requant
-            entry |= {"shift": rule.shift, "lo": rule.lo, "hi": rule.hi}
-            arrays |= {f"{index}.weight": layer.weight, f"{index}.mult": rule.mult, f"{index}.add": rule.add}
-        layers.append(entry)
-    header = {
-        "input_shape": network.input_shape,
-        "input_bits": network.input_bits,
-        "input_signed": network.input_signed,
-        "layers": layers,
-        "provenance": network.provenance,
-    }
-    return header, arrays
-
-
-def _network(header: Header, arrays: Arrays) -> IntegerNetwork:
-    layers = tuple(_layer(index, entry, arrays) for index, entry in enumerate(header["layers"]))
-    channels, height, width = header["input_shape"]
-    return IntegerNetwork(
-        input_shape=(channels, height, width),
-        input_bits=header["input_bits"],
-        input_signed=header.get("input_signed", False),
-        layers=layers,
-        provenance=header["provenance"],
-    )
-
-
-def _layer(index: int, entry: Header, arrays: Arrays) -> Layer:
-    kind, name = entry["kind"], entry["name"]
-    if kind == "Flatten":
-        return Flatten(name=name)
-    if kind == "MaxPool2d":
-        return MaxPool2d(name=name, kernel=_pair(entry["kernel"]), stride=_pair(entry["stride"]))
-    if kind not in ("Conv2d", "Linear"):
-        raise ValueError(f"layer {index} is of the unknown kind {kind}")
-    weight = _typed(arrays, f"{index}.weight", np.int8, 4 if kind == "Conv2d" else 2)
-    mult, add = _typed(arrays, f"{index}.mult", np.int16, 1), _typed(arrays, f"{index}.add", np.int32, 1)
-    if not len(weight) == len(mult) == len(add):
-        raise ValueError(f"layer {index} has {len(weight)} channels, {len(mult)} mult and {len(add)} add")
-    rule = Requant(mult=mult, add=add, shift=entry["shift"], lo=entry["lo"], hi=entry["hi"])
-    if kind == "Linear":
-        return Linear(name=name, weight=weight, requant=rule)
-    return Conv2d(
-        name=name, weight=weight, stride=_pair(entry["stride"]), padding=_pair(entry["padding"]), requant=rule
-    )
-
-
-def _typed(arrays: Arrays, name: str, dtype: type[np.integer], dimensions: int) -> NDArray[Any]:
-    array = arrays[name]
-    if array.dtype != dtype or array.ndim != dimensions:
-        raise ValueError(
-            f"{name} is {array.dtype} with {array.ndim} dimensions, expected {np.dtype(dtype)} with {dimensions}"
-        )
-    return array
-
-
-def _pair(value: list[int]) -> tuple[int, int]:
-    first, second = value
-    return first, second

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from twinor.config import Config
     from twinor.data import Dataset
     from twinor.die import Die
+    from twinor.network_file import Trained
     from twinor.place import Placement, Steps
-    from twinor.store import Trained
 
 __all__ = ["CALIBRATION_IMAGES", "Workbench", "percent"]
 

@@ -18,7 +18,8 @@ from twinor.cosim.chain import Checked, Job, check, chunks
 from twinor.cosim.reproducer import write_reproducer
 from twinor.golden import macro_ctrl
 from twinor.golden.cim_macro import outputs
-from twinor.network import Conv2d, Linear
+from twinor.host import walk
+from twinor.network import Linear
 from twinor.params import RTL
 from twinor.run import chain_runner, check_images, forward, run_layer
 from twinor.trace import SEAMS, Divergence, mismatches
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from twinor.die import Die
     from twinor.network import IntegerNetwork, WeightLayer
     from twinor.place import PlacedChain, PlacedLayer, Placement
+
+    Ints = NDArray[np.integer]
 
 __all__ = ["BUILDERS", "CosimResult", "LayerResult", "cosim"]
 
@@ -130,14 +133,15 @@ def cosim(
 
 def _run(network: IntegerNetwork, placement: Placement, images: NDArray[np.integer], engine: _Engine) -> CosimResult:
     check_images(network, images)
-    x: NDArray[np.integer] = images
-    for layer in network.layers:
-        y = run_layer(layer, placement, x, engine.run_chain)
-        if isinstance(layer, Conv2d | Linear):
-            engine.finish_layer(placement.layers[layer.name], x)
-        x = y
+
+    def compute(layer: WeightLayer, x: Ints, codes: Ints | None) -> Ints:
+        y = run_layer(layer, x, codes, placement, engine.run_chain)
+        engine.finish_layer(placement.layers[layer.name], x, codes)
+        return y
+
+    logits = walk(network, images, compute)
     golden = forward(network, placement, images, chain_runner(engine.config, engine.die, backend="golden"))
-    return CosimResult(layers=list(engine.layers.values()), golden_logits=golden, rtl_logits=x.astype(np.int64))
+    return CosimResult(layers=list(engine.layers.values()), golden_logits=golden, rtl_logits=logits.astype(np.int64))
 
 
 class _Engine:
@@ -155,12 +159,13 @@ class _Engine:
         self,
         placed: PlacedLayer,
         c: PlacedChain,
-        inputs: Sequence[NDArray[np.integer]],
-        psums: NDArray[np.integer] | None,
+        inputs: Sequence[Ints],
+        psums: Ints | None,
+        residuals: Ints | None,
     ) -> NDArray[np.int64]:
         """One chain of one layer: the Verilog's outputs, after every seam was compared."""
         result = self._result(placed.layer, vectors=inputs[0].shape[0])
-        job = Job(config=self.config, die=self.die, chain=c.chain, inputs=inputs, psums=psums)
+        job = Job(config=self.config, die=self.die, chain=c.chain, inputs=inputs, psums=psums, residuals=residuals)
         size = max(1, min(CHUNK_CYCLES // macro_ctrl.floor_cycles(self.config, c.chain), -(-job.vectors // 2)))
         checked: list[Checked] = []
         pieces = chunks(job, size)
@@ -193,12 +198,12 @@ class _Engine:
         """Accumulators of the layer; a later chain of the same columns completes them."""
         self.accumulators[:, slice(*c.cols)] = np.concatenate([k.rtl[-1].partial_sums[:, -1] for k in checked])
 
-    def finish_layer(self, placed: PlacedLayer, x: NDArray[np.integer]) -> None:
+    def finish_layer(self, placed: PlacedLayer, x: Ints, codes: Ints | None) -> None:
         """Where the macro is lossless, compare the Verilog's accumulators with PyTorch's."""
         if self.config.step != "unit" or self.die.seed is not None:
             return
         layer = placed.layer
-        exact = _torch_accumulators(layer, x)
+        exact = _torch_accumulators(layer, x, codes)
         bad = np.argwhere(exact != self.accumulators)
         if len(bad):
             vector, column = (int(k) for k in bad[0])
@@ -215,15 +220,23 @@ class _Engine:
         self.layers[layer.name].exact = True
 
 
-def _torch_accumulators(layer: WeightLayer, x: NDArray[np.integer]) -> NDArray[np.int64]:
+def _torch_accumulators(layer: WeightLayer, x: Ints, codes: Ints | None) -> NDArray[np.int64]:
     """Exact accumulators by torch, int64[vectors, channels]; float64 holds every sum of int4 times uint8 products."""
     import torch
+    from torch.nn import functional
 
     images, weight = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(layer.weight.astype(np.float64))
     if isinstance(layer, Linear):
-        return np.asarray((images @ weight.T).to(torch.int64).numpy())
-    y = torch.nn.functional.conv2d(images, weight, stride=layer.stride, padding=layer.padding)
-    return np.asarray(y.permute(0, 2, 3, 1).reshape(-1, weight.shape[0]).round().to(torch.int64).numpy())
+        y = functional.linear(images, weight)
+    else:
+        convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[len(layer.kernel) - 1]
+        sides = [n for pair in reversed(layer.padding) for n in pair]  # PyTorch pads the last dimension first
+        padded = functional.pad(images, sides, mode="constant" if layer.padding_mode == "zeros" else layer.padding_mode)
+        y = convolve(padded, weight, stride=layer.stride, dilation=layer.dilation, groups=layer.groups)
+    if layer.shortcut is not None and codes is not None:
+        mult = torch.from_numpy(layer.shortcut.mult.astype(np.float64)).view(-1, *(1,) * (y.dim() - 2))
+        y = y + mult * torch.from_numpy(codes.astype(np.float64))
+    return np.asarray(y.movedim(1, -1).reshape(-1, len(weight)).round().to(torch.int64).numpy())
 
 
 def _count(result: LayerResult, config: Config, job: Job, checked: Checked) -> None:

@@ -20,15 +20,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from twinor.network_file import Trained
     from twinor.quantize.cache import trained_digits
     from twinor.quantize.convert import to_integer
-    from twinor.quantize.modules import QuantNetwork
+    from twinor.quantize.network import QuantNetwork
     from twinor.quantize.prepare import quantize
     from twinor.quantize.recipe import Recipe
     from twinor.quantize.thresholds import Phase
     from twinor.quantize.train import Progress, deterministic, predict, train_float, train_quantized
     from twinor.quantize.validate import FoldResult, crossval, total
-    from twinor.store import Trained
 
 __all__ = [
     "FoldResult",
@@ -51,7 +51,7 @@ __all__ = [
 _HOMES = {
     "cache": ("trained_digits",),
     "convert": ("to_integer",),
-    "modules": ("QuantNetwork",),
+    "network": ("QuantNetwork",),
     "prepare": ("quantize",),
     "recipe": ("Recipe",),
     "thresholds": ("Phase",),
@@ -62,7 +62,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name == "Trained":
-        return import_module("twinor.store").Trained
+        return import_module("twinor.network_file").Trained
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"twinor.quantize.{home}"), name)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from twinor import data as data_module
 from twinor import network as network_module
 from twinor.errors import CorruptFile, TwinorError
+from twinor.network_file import Trained, load_trained, save_trained
 from twinor.quantize.recipe import Recipe
-from twinor.store import Trained, cache_folder, load_trained, save_trained
+from twinor.store import cache_folder
 
 if TYPE_CHECKING:
     from twinor.quantize.train import Progress

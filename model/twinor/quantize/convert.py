@@ -3,16 +3,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from twinor.network import Conv2d, Flatten, IntegerNetwork, Layer, Linear, MaxPool2d, Requant
-from twinor.quantize.modules import QuantConv2d, QuantLayer, QuantMaxPool2d, QuantNetwork
+from twinor.network import (
+    IMAGES,
+    AvgPool,
+    Concat,
+    Conv,
+    Flatten,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Requant,
+    Shortcut,
+)
+from twinor.quantize.modules import QuantAvgPool, QuantConcat, QuantConv, QuantLayer, QuantMaxPool
 from twinor.quantize.prepare import check_finite
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from twinor.quantize.network import QuantNetwork
     from twinor.quantize.requant import IntegerRule
 
 __all__ = ["to_integer"]
@@ -25,7 +40,7 @@ def to_integer(model: QuantNetwork, *, provenance: dict[str, str] | None = None)
     The integer network computes what `model.codes` computes in evaluation mode, number for number.
 
     Args:
-        model: trained; put into evaluation mode here.
+        model: trained or calibrated; put into evaluation mode here.
         provenance: where it comes from, kept with the network.
 
     Returns:
@@ -35,17 +50,13 @@ def to_integer(model: QuantNetwork, *, provenance: dict[str, str] | None = None)
         NonFinite: if a parameter, statistic, threshold or clip is NaN or infinite.
     """
     model.eval()
-    step = model.input_step
+    steps = {IMAGES: model.input_step}
     layers: list[Layer] = []
-    for layer in model.layers:
-        if isinstance(layer, QuantLayer):
-            check_finite(layer.name, layer)
-            rule, step = layer.rule(step)
-            layers.append(_weight_layer(layer, _requant(rule)))
-        elif isinstance(layer, QuantMaxPool2d):
-            layers.append(MaxPool2d(name=layer.name, kernel=layer.kernel, stride=layer.stride))
-        else:
-            layers.append(Flatten(name=str(layer.name)))
+    for module in model.layers:
+        check_finite(f"layer {module.name!r}", module)
+        layer, step = _layer(module, steps)
+        layers.append(layer)
+        steps[layer.name] = step
     return IntegerNetwork(
         input_shape=model.input_shape,
         input_bits=model.input_bits,
@@ -54,11 +65,36 @@ def to_integer(model: QuantNetwork, *, provenance: dict[str, str] | None = None)
     )
 
 
-def _weight_layer(layer: QuantLayer, requant: Requant) -> Conv2d | Linear:
-    codes = layer.threshold(layer.weight)[0].cpu().numpy().astype(np.int8)
-    if isinstance(layer, QuantConv2d):
-        return Conv2d(name=layer.name, weight=codes, stride=layer.stride, padding=layer.padding, requant=requant)
-    return Linear(name=layer.name, weight=codes, requant=requant)
+def _layer(module: nn.Module, steps: dict[str, Tensor]) -> tuple[Layer, Tensor]:
+    """A layer and what one of its output codes is worth."""
+    names: tuple[str, ...] = module.sources  # type: ignore[assignment]
+    facts: dict[str, Any] = {"name": module.name, "sources": names}
+    step = steps[names[0]]
+    if isinstance(module, QuantLayer):
+        return _weight_layer(module, steps)
+    if isinstance(module, QuantMaxPool):
+        w = module.window
+        return MaxPool(kernel=w.kernel, stride=w.stride, padding=w.padding, dilation=w.gaps, **facts), step
+    if isinstance(module, QuantAvgPool):
+        w = module.window
+        rule, step = module.rule(step)
+        requant = None if rule is None else _requant(rule)
+        return AvgPool(kernel=w.kernel, stride=w.stride, padding=w.padding, requant=requant, **facts), step
+    return (Concat if isinstance(module, QuantConcat) else Flatten)(**facts), step
+
+
+def _weight_layer(module: QuantLayer, steps: dict[str, Tensor]) -> tuple[Layer, Tensor]:
+    main, *shortcut = module.sources
+    rule, mult, step = module.rule(steps[main], steps[shortcut[0]] if shortcut else None)
+    codes = module.threshold(module.weight)[0].cpu().numpy().astype(np.int8)
+    facts: dict[str, Any] = {"name": module.name, "sources": (main,), "weight": codes, "requant": _requant(rule)}
+    if mult is not None:
+        facts["shortcut"] = Shortcut(source=shortcut[0], mult=mult.cpu().numpy().astype(np.int16))
+    if not isinstance(module, QuantConv):
+        return Linear(**facts), step
+    w = module.window
+    place: dict[str, Any] = {"stride": w.stride, "padding": w.padding, "dilation": w.gaps}
+    return Conv(groups=module.groups, padding_mode=module.padding_mode, **place, **facts), step
 
 
 def _requant(rule: IntegerRule) -> Requant:

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from twinor.data import Dataset, split
+from twinor.network_file import Trained
 from twinor.quantize.convert import to_integer
 from twinor.quantize.prepare import quantize
 from twinor.quantize.train import Progress, deterministic, predict, train_float, train_quantized
-from twinor.store import Trained
 
 if TYPE_CHECKING:
     from twinor.quantize.recipe import Recipe

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers that compute on integer codes in training and evaluation alike, and know their integer rule.
 
-    acc = conv(input codes, weight codes)                    integers, exact in float32 below 2**24
-    y   = clip((acc * mult + add) >> shift, lo, hi)          forward
-    y   ~ clip(scale * acc + offset, lo, hi)                 backward
+    acc = conv(input codes, weight codes) + r * shortcut codes      integers, exact in float32 below 2**24
+    y   = clip((acc * mult + add) >> shift, lo, hi)                 forward
+    y   ~ clip(scale * acc + offset, lo, hi)                        backward
 
-Scale and offset are real numbers made of steps and batch norm; mult, add and shift are made of these.
+Scale and offset are real numbers made of steps and batch norm; mult, add, shift and r are made of these.
 """
 
 from __future__ import annotations
@@ -16,22 +16,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from twinor.quantize.clip import ACTIVATION_MAX, LearnableClip
-from twinor.quantize.requant import IntegerRule, integer_rule, logits_rule, straight_through
+from twinor.quantize.requant import (
+    LOGIT_MAX,
+    SHORTCUT_MAX,
+    IntegerRule,
+    integer_rule,
+    logits_rule,
+    requantize,
+    shaped,
+    shortcut_mult,
+)
 from twinor.quantize.thresholds import WEIGHT_MAX, Phase, WeightThreshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from twinor.quantize.clip import LearnableClip
+    from twinor.quantize.windows import Window
 
 __all__ = [
     "Codes",
-    "QuantConv2d",
+    "QuantAvgPool",
+    "QuantConcat",
+    "QuantConv",
     "QuantFlatten",
     "QuantLayer",
     "QuantLinear",
-    "QuantMaxPool2d",
-    "QuantNetwork",
+    "QuantMaxPool",
 ]
+
+CONVOLVE = (functional.conv1d, functional.conv2d, functional.conv3d)
+MAX_POOL = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
+AVG_POOL = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
+BELOW_ALL = -1024.0
+"""What pads a maximum: below every code."""
 
 
 class Codes(NamedTuple):
@@ -48,21 +64,27 @@ class QuantLayer(nn.Module):
 
     Attributes:
         name: unique in the network.
+        sources: names of the layers, or `images`, that it takes; a shortcut's comes last.
         weight: float32[out, in, ...], trained; the macro sees its codes.
         bias: float32[out] or None.
         norm: batch norm whose figures end up in requantization, or None.
-        clip: learnable clip of the ReLU, or None for the logits.
-        input_max: largest code that comes in.
+        clip: learnable clip, shared where layers are joined, or None for the logits.
+        relu: whether logits below 0 are cut off.
+        input_max: largest magnitude of a code that comes in.
+        shortcut_max: largest magnitude of a code of the shortcut, 0 without one.
     """
 
     def __init__(
         self,
-        layer: nn.Conv2d | nn.Linear,
-        norm: nn.BatchNorm2d | None,
+        layer: nn.Module,
+        norm: nn.Module | None,
         *,
         name: str,
-        logits: bool,
+        sources: tuple[str, ...],
+        clip: LearnableClip | None,
         input_max: int,
+        shortcut_max: int = 0,
+        relu: bool = False,
     ) -> None:
         """Take over the parameters of a float layer; the float layer itself is left as it is.
 
@@ -70,65 +92,93 @@ class QuantLayer(nn.Module):
             layer: convolution or linear layer.
             norm: the batch norm after it, if any.
             name: unique in the network.
-            logits: whether its outputs are the logits: one threshold for all channels, no clip.
-            input_max: largest code that comes in.
+            sources: names of the layers that it takes.
+            clip: of its outputs; None for the logits, which have one threshold for all channels.
+            input_max: largest magnitude of a code that comes in.
+            shortcut_max: largest magnitude of a code of the shortcut.
+            relu: whether logits are cut off at 0.
         """
         super().__init__()
-        self.name = name
-        self.weight = nn.Parameter(layer.weight.detach().float().clone())
+        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
+        self.name, self.sources, self.relu = name, sources, relu
+        fixed = not layer.weight.requires_grad  # weights of 1, which stay
+        self.weight = nn.Parameter(layer.weight.detach().float().clone(), requires_grad=not fixed)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().float().clone())
         self.norm = None if norm is None else _copy(norm)
-        self.threshold = WeightThreshold(len(self.weight), common=logits)
-        self.clip = None if logits else LearnableClip()
-        self.input_max = input_max
+        self.clip = clip
+        plain = clip is None and norm is None and not shortcut_max
+        self.threshold = WeightThreshold(len(self.weight), common=plain or fixed)
+        if fixed:
+            self.threshold.log2_t.requires_grad_(False)
+        self.input_max, self.shortcut_max = input_max, shortcut_max
 
     @property
     def acc_max(self) -> int:
-        """Bound of |acc|: every weight and every input at its largest code."""
-        return self.input_max * WEIGHT_MAX * (self.weight.numel() // len(self.weight))
+        """Bound of |acc|: every weight, every input and every residual code at its largest."""
+        return self.input_max * WEIGHT_MAX * self.weight[0].numel() + SHORTCUT_MAX * self.shortcut_max
+
+    @property
+    def plain(self) -> bool:
+        """True for logits that are the accumulator plus a bias."""
+        return self.clip is None and self.norm is None and not self.shortcut_max
 
     def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
         """Dot products of codes with weight codes, float32[N, out, ...], integer-valued."""
         raise NotImplementedError
 
-    def forward(self, x: Codes) -> Codes:
+    def forward(self, x: Codes, shortcut: Codes | None = None) -> Codes:
         """Codes in, codes out, by the integer rule; gradients by the real one."""
         weight, weight_step = self.threshold(self.weight)
         acc = self.accumulate(x.values, weight)
-        unit = weight_step.double() * x.step.double()
-        if self.clip is None:
-            return Codes(self._logits(acc, unit), unit.float().squeeze())
-        scale, offset = self._real(unit, acc)
-        shape = [1, -1] + [1] * (acc.dim() - 2)
-        if self.training and self.clip.phase is Phase.SAMPLE:
-            self.clip.observe(acc * scale.float().view(shape) + offset.float().view(shape))
-        step = self.clip.step()
-        scale, offset = scale / step.double(), offset / step.double()
-        path = acc * scale.float().view(shape) + offset.float().view(shape)
-        value = self._hidden_rule(scale, offset)(acc)
-        return Codes(straight_through(value, path.clamp(0, ACTIVATION_MAX)), step)
+        scale, offset = self._real(weight_step.double() * x.step.double(), acc)
+        if shortcut is not None:
+            scale = _least(scale, shortcut.step.double() / SHORTCUT_MAX)
+        if self.clip is not None and (self.clip.observing or (self.training and self.clip.phase is Phase.SAMPLE)):
+            z = torch.addcmul(shaped(offset.float(), acc), acc, shaped(scale.float(), acc))
+            self.clip.observe(z if shortcut is None else z + shortcut.values * shortcut.step)
+        step = self._step(scale)
+        per_count, offset = scale / step.double(), offset / step.double()
+        rule = self._rule(per_count, offset)
+        if shortcut is None:
+            return Codes(requantize(acc, per_count, offset, rule, exact=not self.training), step)
+        gain = shortcut.step / step
+        r = shortcut_mult(gain, per_count)
+        added = (shortcut.values, gain, r)
+        return Codes(requantize(acc, per_count, offset, rule, shortcut=added, exact=not self.training), step)
 
     @torch.no_grad()
-    def rule(self, input_step: Tensor) -> tuple[IntegerRule, Tensor]:
-        """The integer rule in evaluation, number for number what `forward` applies then, and the output step.
+    def rule(
+        self, input_step: Tensor, shortcut_step: Tensor | None = None
+    ) -> tuple[IntegerRule, Tensor | None, Tensor]:
+        """The integer rule in evaluation, number for number what `forward` applies then.
 
         Args:
             input_step: float32[], what code 1 of the input is worth.
+            shortcut_step: the same of the shortcut, if there is one.
+
+        Returns:
+            The rule, the multipliers of the shortcut's codes, and what one output code is worth.
         """
-        unit = self.threshold.step().double() * input_step.double()
+        scale, offset = self._real(self.threshold.step().double() * input_step.double(), None)
+        if shortcut_step is not None:
+            scale = _least(scale, shortcut_step.double() / SHORTCUT_MAX)
+        step = self._step(scale)
+        per_count, offset = scale / step.double(), offset / step.double()
+        r = None if shortcut_step is None else shortcut_mult(shortcut_step / step, per_count)
+        return self._rule(per_count, offset), r, step
+
+    def _step(self, scale: Tensor) -> Tensor:
+        """What one output code is worth; one count of logits is worth the largest scale."""
+        return scale.detach().abs().max().float() if self.clip is None else self.clip.step()
+
+    def _rule(self, per_count: Tensor, offset: Tensor) -> IntegerRule:
+        if self.plain:
+            return logits_rule(offset, lo=0 if self.relu else -LOGIT_MAX - 1)
         if self.clip is None:
-            return logits_rule(self._bias() / unit), unit.float().squeeze()
-        scale, offset = self._real(unit, None)
-        step = self.clip.step()
-        return self._hidden_rule(scale / step.double(), offset / step.double()), step
-
-    def _logits(self, acc: Tensor, unit: Tensor) -> Tensor:
-        counts = self._bias() / unit
-        path = acc + counts.float().view([1, -1] + [1] * (acc.dim() - 2))
-        return straight_through(logits_rule(counts)(acc), path)
-
-    def _hidden_rule(self, scale: Tensor, offset: Tensor) -> IntegerRule:
-        return integer_rule(scale, offset, acc_max=self.acc_max, lo=0, hi=ACTIVATION_MAX)
+            return integer_rule(
+                per_count, offset, acc_max=self.acc_max, lo=0 if self.relu else -LOGIT_MAX, hi=LOGIT_MAX
+            )
+        return integer_rule(per_count, offset, acc_max=self.acc_max, lo=self.clip.lo, hi=self.clip.hi)
 
     def _bias(self) -> Tensor:
         if self.bias is None:
@@ -136,7 +186,7 @@ class QuantLayer(nn.Module):
         return self.bias.double()
 
     def _real(self, unit: Tensor, acc: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scale and offset, float64[C], of the value before the ReLU: `z = scale * acc + offset`."""
+        """Scale and offset, float64[C], of the value before clip and shortcut: `z = scale * acc + offset`."""
         unit = unit.expand(len(self.weight))
         if self.norm is None:
             return unit, self._bias()
@@ -165,26 +215,40 @@ class QuantLayer(nn.Module):
         return mean, var
 
 
-def _copy(norm: nn.BatchNorm2d) -> nn.BatchNorm2d:
+def _copy(norm: nn.Module) -> nn.BatchNorm2d:
+    """The same figures as a batch norm of one type; only its figures are used."""
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
     twin = nn.BatchNorm2d(norm.num_features, eps=norm.eps, momentum=norm.momentum, affine=norm.affine)
     twin.load_state_dict(norm.state_dict())
     return twin.to(norm.running_mean.device if norm.running_mean is not None else None)
 
 
-class QuantConv2d(QuantLayer):
-    """Convolution of codes, zero padding, no groups, no dilation."""
+def _least(scale: Tensor, least: Tensor) -> Tensor:
+    """Scales of at least a magnitude, so that a shortcut's multiplier fits where batch norm has closed a channel."""
+    raised = torch.where(scale < 0, -least, least)
+    return torch.where(scale.abs() < least, raised, scale)
 
-    def __init__(
-        self, layer: nn.Conv2d, norm: nn.BatchNorm2d | None, *, name: str, logits: bool, input_max: int
-    ) -> None:
-        """As `QuantLayer`, with the stride and padding of `layer`."""
-        super().__init__(layer, norm, name=name, logits=logits, input_max=input_max)
-        self.stride = _pair(layer.stride)
-        self.padding = _pair(layer.padding)
+
+class QuantConv(QuantLayer):
+    """Convolution of codes, of any rank."""
+
+    def __init__(self, layer: nn.Module, norm: nn.Module | None, window: Window, **facts: object) -> None:
+        """As `QuantLayer`, with the groups and padding mode of `layer` and the window that `conv_window` made of it."""
+        super().__init__(layer, norm, **facts)  # type: ignore[arg-type]
+        assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        self.window, self.groups, self.padding_mode = window, layer.groups, layer.padding_mode
 
     def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
-        """float32[N, in, H, W] and float32[out, in, kh, kw] to float32[N, out, H', W']."""
-        return functional.conv2d(values, weight, stride=self.stride, padding=self.padding)
+        """float32[N, in, ...] and float32[out, in / groups, ...] to float32[N, out, ...]."""
+        w, even = self.window, all(before == after for before, after in self.window.padding)
+        if even and self.padding_mode == "zeros":
+            padding = tuple(before for before, _ in w.padding)
+        else:
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            values, padding = functional.pad(values, _sides(w), mode=mode), (0,) * len(w.kernel)
+        convolve = CONVOLVE[len(w.kernel) - 1]
+        result: Tensor = convolve(values, weight, None, w.stride, padding, w.gaps, self.groups)
+        return result
 
 
 class QuantLinear(QuantLayer):
@@ -195,86 +259,95 @@ class QuantLinear(QuantLayer):
         return functional.linear(values, weight)
 
 
-class QuantMaxPool2d(nn.Module):
-    """Maximum over codes, without padding."""
+def _sides(window: Window) -> list[int]:
+    """Padding as `torch.nn.functional.pad` takes it: the last dimension first."""
+    return [n for pair in reversed(window.padding) for n in pair]
 
-    def __init__(self, *, name: str, kernel: tuple[int, int], stride: tuple[int, int]) -> None:
-        """Keep the window and the distance between windows, in pixels."""
+
+class QuantMaxPool(nn.Module):
+    """Maximum over codes."""
+
+    def __init__(self, window: Window, *, name: str, sources: tuple[str, ...]) -> None:
+        """Keep the window."""
         super().__init__()
-        self.name, self.kernel, self.stride = name, kernel, stride
+        self.window, self.name, self.sources = window, name, sources
 
     def forward(self, x: Codes) -> Codes:
-        """Codes[N, C, H, W] to Codes[N, C, H', W'] of the same step."""
-        return Codes(functional.max_pool2d(x.values, self.kernel, self.stride), x.step)
+        """Codes[N, C, ...] to Codes of the same step."""
+        w = self.window
+        padded = functional.pad(x.values, _sides(w), value=BELOW_ALL) if any(map(any, w.padding)) else x.values
+        pooled = MAX_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride, 0, w.gaps)
+        return Codes(pooled, x.step)
+
+
+class QuantAvgPool(nn.Module):
+    """Sum over windows of codes, requantized by one rule for all channels; sums leave as they are for the logits.
+
+    Attributes:
+        clip: of its outputs, or None for the logits.
+        input_max: largest magnitude of a code that comes in.
+    """
+
+    def __init__(
+        self, window: Window, *, name: str, sources: tuple[str, ...], clip: LearnableClip | None, input_max: int
+    ) -> None:
+        """Keep the window and the clip."""
+        super().__init__()
+        self.window, self.name, self.sources, self.clip, self.input_max = window, name, sources, clip, input_max
+
+    def forward(self, x: Codes) -> Codes:
+        """Codes[N, C, ...] to Codes of a step of their own."""
+        w = self.window
+        count = int(torch.tensor(w.kernel).prod())
+        padded = functional.pad(x.values, _sides(w)) if any(map(any, w.padding)) else x.values
+        total = AVG_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride) * count
+        total = total + (total.detach().round() - total.detach())  # a mean times its count is a whole number
+        unit = x.step / w.divisor
+        if self.clip is None:
+            return Codes(total, unit)
+        if self.clip.observing or (self.training and self.clip.phase is Phase.SAMPLE):
+            self.clip.observe(total * unit)
+        step = self.clip.step()
+        scale = (unit / step).double().reshape(1)
+        offset = torch.zeros_like(scale)
+        return Codes(requantize(total, scale, offset, self._rule(scale), exact=not self.training), step)
+
+    @torch.no_grad()
+    def rule(self, input_step: Tensor) -> tuple[IntegerRule | None, Tensor]:
+        """The integer rule in evaluation, None for the logits, and what one output code is worth."""
+        unit = input_step / self.window.divisor
+        if self.clip is None:
+            return None, unit
+        step = self.clip.step()
+        return self._rule((unit / step).double().reshape(1)), step
+
+    def _rule(self, scale: Tensor) -> IntegerRule:
+        assert self.clip is not None
+        reach = self.input_max * int(torch.tensor(self.window.kernel).prod())
+        return integer_rule(scale, torch.zeros_like(scale), acc_max=reach, lo=self.clip.lo, hi=self.clip.hi)
+
+
+class QuantConcat(nn.Module):
+    """Channels of several layers one behind the other; their clip is one, so their codes are worth the same."""
+
+    def __init__(self, *, name: str, sources: tuple[str, ...]) -> None:
+        """Keep the names."""
+        super().__init__()
+        self.name, self.sources = name, sources
+
+    def forward(self, *inputs: Codes) -> Codes:
+        """Codes[N, C, ...] each to Codes[N, sum of C, ...]."""
+        return Codes(torch.cat([x.values for x in inputs], dim=1), inputs[0].step)
 
 
 class QuantFlatten(nn.Module):
-    """(N, C, H, W) to (N, C*H*W)."""
+    """(N, C, ...) to (N, C * ...)."""
 
-    def __init__(self, *, name: str) -> None:
-        """Keep the name."""
+    def __init__(self, *, name: str, sources: tuple[str, ...]) -> None:
+        """Keep the names."""
         super().__init__()
-        self.name = name
+        self.name, self.sources = name, sources
 
     def forward(self, x: Codes) -> Codes:
-        """Codes[N, C, H, W] to Codes[N, C*H*W] of the same step."""
+        """Codes[N, C, ...] to Codes[N, C * ...] of the same step."""
         return Codes(x.values.flatten(1), x.step)
-
-
-class QuantNetwork(nn.Module):
-    """Quantized layers in order.
-
-    Attributes:
-        input_shape: (channels, height, width).
-        input_bits: bits of an image code.
-        input_step: float32[], real value of image code 1.
-    """
-
-    input_step: Tensor
-
-    def __init__(
-        self,
-        layers: list[nn.Module],
-        *,
-        input_shape: tuple[int, int, int],
-        input_bits: int,
-        input_step: float,
-    ) -> None:
-        """Chain the layers; `quantize` makes them from a float network."""
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-        self.input_shape, self.input_bits = input_shape, input_bits
-        self.register_buffer("input_step", torch.tensor(input_step))
-
-    def weight_layers(self) -> Iterator[QuantLayer]:
-        """Convolutions and linear layers, first to last."""
-        return (layer for layer in self.layers if isinstance(layer, QuantLayer))
-
-    def set_phase(self, phase: Phase) -> None:
-        """Tell every threshold and clip what sets it from now on."""
-        for module in self.modules():
-            if isinstance(module, WeightThreshold | LearnableClip):
-                module.phase = phase
-
-    def codes(self, images: Tensor) -> Codes:
-        """Logits as integer counts, with their step.
-
-        Args:
-            images: uint8 or float[N, C, H, W], integer-valued codes.
-        """
-        x = Codes(images.float(), self.input_step)
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Real logits float32[N, classes] of image codes [N, C, H, W]."""
-        logits = self.codes(images)
-        return logits.values * logits.step
-
-
-def _pair(value: int | tuple[int, ...] | str) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    assert not isinstance(value, str), "prepare refuses padding by name"
-    return value[0], value[1]

@@ -1,60 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an ordinary float `nn.Sequential` to a quantized network, or a sentence that says why not."""
+"""From an ordinary float network to a quantized one, or a sentence that says why not."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from twinor.errors import NonFinite, UnsupportedLayer
-from twinor.quantize.clip import ACTIVATION_MAX
+from twinor.errors import NonFinite
+from twinor.network import IMAGES
+from twinor.quantize.clip import LearnableClip
 from twinor.quantize.modules import (
-    QuantConv2d,
+    QuantAvgPool,
+    QuantConcat,
+    QuantConv,
     QuantFlatten,
     QuantLayer,
     QuantLinear,
-    QuantMaxPool2d,
-    QuantNetwork,
+    QuantMaxPool,
 )
+from twinor.quantize.network import QuantNetwork
+from twinor.quantize.plan import Planned, plan
+from twinor.quantize.thresholds import Phase
+from twinor.quantize.trace import Op, trace
+from twinor.quantize.windows import conv_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-__all__ = ["SUPPORTED", "check_finite", "quantize"]
-
-SUPPORTED = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Linear)
-"""Layers of a float network; each Conv2d or Linear but the last is followed by [BatchNorm2d,] ReLU."""
+__all__ = ["calibrate_clips", "check_finite", "quantize"]
 
 EXACT_MAX = 2**24
 """Above this, float32 accumulators of training would no longer be exact integers."""
 
-Place = tuple[int, str, nn.Module]
-
-_KINDS = {nn.Conv2d: "conv", nn.Linear: "linear", nn.MaxPool2d: "pool", nn.Flatten: "flatten"}
+CALIBRATION_BATCH = 128
+"""Images of one sample of the clips."""
 
 
 def quantize(
-    model: nn.Sequential,
+    model: nn.Module,
     *,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     input_bits: int = 4,
     input_step: float = 1 / 15,
+    calibration: Tensor | None = None,
 ) -> QuantNetwork:
     """Take over a float network's parameters into layers that compute on 4-bit codes.
 
     Args:
-        model: layers of the types in `SUPPORTED`; the last Conv2d or Linear makes the logits.
-        input_shape: (channels, height, width) of one image.
+        model: any module of the supported operations (`twinor.quantize.trace.SUPPORTED`) that takes one tensor.
+        input_shape: shape of one image, channels first.
         input_bits: bits of an image code.
         input_step: real value of image code 1, as the float network was trained with.
+        calibration: training images, uint8[n, *input_shape] codes. With them the network is quantized after training:
+            thresholds and clips are set for least error on them and the result can be used at once. Without them it is
+            to be trained (`train_quantized`), whose first steps set them.
 
     Returns:
-        The quantized network in training mode, thresholds and clips still to be sampled.
+        The quantized network; in evaluation mode if it was calibrated, else in training mode.
 
     Raises:
-        UnsupportedLayer: if a layer, an option of it or its place cannot be mapped.
+        UnsupportedLayer: if an operation or an option of it cannot be mapped; names it, its place and what to do.
         NonFinite: if a parameter is NaN or infinite.
 
     Example:
@@ -62,144 +69,171 @@ def quantize(
         >>> [layer.name for layer in quantize(float_net, input_shape=(1, 8, 8)).layers]
         ['flatten1', 'linear1']
     """
-    places = [(index, name, layer) for index, (name, layer) in enumerate(model.named_children())]
-    for place in places:
-        _check_layer(place)
-    _check_shapes(places, input_shape)
-    for _, name, layer in places:
-        check_finite(name, layer)
-    layers = _group(places, 2**input_bits - 1)
-    return QuantNetwork(layers, input_shape=input_shape, input_bits=input_bits, input_step=input_step)
+    ops = trace(model, input_shape)
+    for op in ops:
+        if op.module is not None:
+            check_finite(op.place, op.module)
+    build = _Build(plan(ops), last=_last(ops), input_shape=input_shape, input_max=2**input_bits - 1)
+    network = QuantNetwork(build.layers, input_shape=input_shape, input_bits=input_bits, input_step=input_step)
+    network.to(next(model.parameters()).device)
+    if calibration is not None:
+        calibrate_clips(network, calibration)
+    return network
 
 
-def check_finite(name: str, layer: nn.Module) -> None:
+@torch.no_grad()
+def calibrate_clips(network: QuantNetwork, images: Tensor) -> None:
+    """Set thresholds and clips for least error on training images, without training; statistics stay as they are.
+
+    Args:
+        network: from `quantize`; put into evaluation mode and frozen.
+        images: uint8[n, *input_shape] codes.
+    """
+    for layer in network.weight_layers():
+        layer.threshold.observe(layer.weight)
+    network.eval()
+    with network.observing():
+        for part in images.split(CALIBRATION_BATCH):
+            network.codes(part.to(network.input_step.device))
+    network.set_phase(Phase.FREEZE)
+
+
+def check_finite(place: str, layer: nn.Module) -> None:
     """Raise NonFinite, naming layer and tensor, if a parameter or statistic is NaN or infinite."""
     for key, tensor in layer.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             bad = int((~torch.isfinite(tensor)).sum())
             raise NonFinite(
-                f"layer {name!r}: {bad} of {tensor.numel()} values of {key} are NaN or infinite; "
+                f"{place}: {bad} of {tensor.numel()} values of {key} are NaN or infinite; "
                 "expected finite numbers; train again, with a lower learning rate if this repeats"
             )
 
 
-def _group(places: list[Place], input_max: int) -> list[nn.Module]:
-    """Make one quantized layer of each [weight layer, batch norm, ReLU], in order."""
-    weights = [index for index, _, layer in places if isinstance(layer, nn.Conv2d | nn.Linear)]
-    if not weights:
-        raise UnsupportedLayer("the network has no Conv2d and no Linear, so nothing to put on a macro")
-    counts: dict[str, int] = {}
-    layers: list[nn.Module] = []
-    rest = iter(places)
-    for place in rest:
-        index, key, layer = place
-        kind = _KINDS.get(type(layer))
-        if kind is None:
-            _refuse(place, "it must follow Conv2d or Linear, and not the last of them")
-        counts[kind] = counts.get(kind, 0) + 1
-        name = f"{kind}{counts[kind]}" if key.isdigit() else key
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            logits = index == weights[-1]
-            norm = None if logits else _norm_and_relu(places, index)
-            for _ in range(0 if logits else 1 + (norm is not None)):
-                next(rest)
-            layers.append(_weight_layer(place, norm, name=name, logits=logits, input_max=input_max))
-            input_max = ACTIVATION_MAX
-        elif isinstance(layer, nn.MaxPool2d):
-            window, distance = _pair(layer.kernel_size), _pair(layer.stride)
-            layers.append(QuantMaxPool2d(name=name, kernel=window, stride=distance))
+def _last(ops: Sequence[Op]) -> str:
+    """The operation whose result are the logits."""
+    return next(op for op in reversed(ops) if op.kind != "softmax").name
+
+
+class _Build:
+    """Makes the layers of a plan one by one, and knows what each puts out."""
+
+    def __init__(self, planned: Sequence[Planned], *, last: str, input_shape: tuple[int, ...], input_max: int) -> None:
+        self.last, self.input_max = last, input_max
+        self.layers: list[nn.Module] = []
+        self.names = {IMAGES: IMAGES}
+        """Name of the layer that has the result of an operation."""
+        self.shapes = {IMAGES: input_shape}
+        self.clips: dict[str, LearnableClip | None] = {IMAGES: None}
+        """What sets the step of a layer's codes; None for the images and the logits."""
+        self.counts: dict[str, int] = {}
+        for one in planned:
+            self._one(one)
+
+    def _one(self, one: Planned) -> None:
+        name, sources = self._name(one), tuple(self.names[source] for source in one.sources)
+        made: nn.Module
+        clip = self.clips[sources[0]]
+        if one.kind == "max":
+            assert one.ops[0].window is not None
+            made = QuantMaxPool(one.ops[0].window, name=name, sources=sources)
+        elif one.kind == "flatten":
+            made = QuantFlatten(name=name, sources=sources)
+        elif one.kind == "cat":
+            sources = tuple(self._joinable(source) for source in sources)
+            clip = self._join(sources)
+            made = QuantConcat(name=name, sources=sources)
+        elif one.kind == "avg":
+            assert one.ops[0].window is not None
+            clip = None if self._is_tail(one) else LearnableClip(signed=clip is not None and clip.signed)
+            made = QuantAvgPool(
+                one.ops[0].window, name=name, sources=sources, clip=clip, input_max=self._largest(sources[0])
+            )
         else:
-            layers.append(QuantFlatten(name=name))
-    return layers
+            made = self._weights(one, name, sources)
+            clip = made.clip
+        self._keep(made, name, one.result, one.ops[-1].shape, clip)
+
+    def _keep(
+        self, made: nn.Module, name: str, result: str, shape: tuple[int, ...], clip: LearnableClip | None
+    ) -> None:
+        self.layers.append(made)
+        self.names[result] = name
+        self.shapes[name], self.clips[name] = shape, clip
+
+    def _weights(self, one: Planned, name: str, sources: tuple[str, ...]) -> QuantLayer:
+        start, norm, relu = one.ops[0], one.find("norm"), one.find("relu")
+        layer = start.module if one.kind in ("conv", "linear") else _ones(self.shapes[sources[0]])
+        assert isinstance(layer, nn.Module)
+        shortcut = None if one.shortcut is None else self.names[one.shortcut]
+        logits = one.result == self.last
+        facts = {
+            "name": name,
+            "sources": sources + ((shortcut,) if shortcut else ()),
+            "clip": None if logits else LearnableClip(signed=relu is None, limit=relu.limit if relu else None),
+            "input_max": self._largest(sources[0]),
+            "shortcut_max": self._largest(shortcut) if shortcut else 0,
+            "relu": logits and relu is not None,
+        }
+        norm_module = norm.module if norm else None
+        made: QuantLayer
+        if isinstance(layer, nn.Linear):
+            made = QuantLinear(layer, norm_module, **facts)  # type: ignore[arg-type]
+        else:
+            made = QuantConv(layer, norm_module, conv_window(layer), **facts)
+        if made.acc_max >= EXACT_MAX:
+            start.refuse(f"its accumulator can reach {made.acc_max}, more than the {EXACT_MAX} that float32 counts to")
+        return made
+
+    def _largest(self, name: str) -> int:
+        """Largest magnitude of a layer's codes."""
+        clip = self.clips[name]
+        return self.input_max if clip is None else max(clip.hi, -clip.lo)
+
+    def _is_tail(self, one: Planned) -> bool:
+        """True if the results are the logits, flattened or not."""
+        return one.result == self.last or self.last in (f"{one.result}_flat",)
+
+    def _joinable(self, name: str) -> str:
+        """A layer whose clip can be shared: the images pass through a layer of ones first."""
+        if self.clips[name] is not None:
+            return name
+        made = QuantConv(
+            (ones := _ones(self.shapes[name])), None, conv_window(ones),
+            name=f"{name}_joined", sources=(name,), clip=LearnableClip(), input_max=self._largest(name),
+        )  # fmt: skip
+        self._keep(made, made.name, made.name, self.shapes[name], made.clip)
+        return made.name
+
+    def _join(self, names: Sequence[str]) -> LearnableClip:
+        """One clip for all of them: signed if one is, limited if one is."""
+        clips = [clip for name in names if (clip := self.clips[name]) is not None]
+        joined = clips[0]
+        joined.signed = any(clip.signed for clip in clips)
+        joined.limit = min((clip.limit for clip in clips if clip.limit is not None), default=None)
+        for layer in self.layers:
+            if isinstance(layer, QuantLayer | QuantAvgPool) and layer.clip in clips:
+                layer.clip = joined
+        self.clips = {name: joined if clip in clips else clip for name, clip in self.clips.items()}
+        return joined
+
+    def _name(self, one: Planned) -> str:
+        """The module's own name; where it is a number, or for a function, kind and count."""
+        kind = "pool" if one.kind in ("max", "avg") else one.kind
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        own = one.ops[0].name
+        numbered = one.ops[0].module is None or own.lstrip("_").isdigit()
+        name = f"{kind}{self.counts[kind]}" if numbered else own
+        while name in self.shapes:
+            name += "_"
+        return name
 
 
-def _norm_and_relu(places: list[Place], index: int) -> nn.BatchNorm2d | None:
-    """The batch norm, if any, between the weight layer at `index` and its ReLU."""
-    after = places[index + 1 :]
-    norm = after[0][2] if after and isinstance(after[0][2], nn.BatchNorm2d) else None
-    relu = after[1:2] if norm is not None else after[:1]
-    if not relu or not isinstance(relu[0][2], nn.ReLU):
-        found = f"{type(relu[0][2]).__name__} at {relu[0][0]}" if relu else "nothing"
-        _refuse(places[index], f"[BatchNorm2d,] ReLU must follow it, as it is not the last, got {found}")
-    return norm
-
-
-def _weight_layer(place: Place, norm: nn.BatchNorm2d | None, *, name: str, logits: bool, input_max: int) -> QuantLayer:
-    layer = place[2]
-    quant: QuantLayer
-    if isinstance(layer, nn.Conv2d):
-        quant = QuantConv2d(layer, norm, name=name, logits=logits, input_max=input_max)
-    else:
-        assert isinstance(layer, nn.Linear)
-        quant = QuantLinear(layer, norm, name=name, logits=logits, input_max=input_max)
-    if quant.acc_max >= EXACT_MAX:
-        _refuse(place, f"its accumulator can reach {quant.acc_max}; supported: below {EXACT_MAX}")
-    return quant
-
-
-def _check_layer(place: Place) -> None:
-    """Refuse layer types and options that the macro's placement has no meaning for."""
-    layer = place[2]
-    if type(layer) not in SUPPORTED:  # a subclass may compute something else
-        _refuse(place, "this type is not supported")
-    if isinstance(layer, nn.Conv2d):
-        padding = "by number" if not isinstance(layer.padding, str) else repr(layer.padding)
-        _want(
-            place,
-            groups=(layer.groups, 1),
-            dilation=(layer.dilation, (1, 1)),
-            padding_mode=(layer.padding_mode, "zeros"),
-            padding=(padding, "by number"),
-        )
-    elif isinstance(layer, nn.BatchNorm2d):
-        _want(place, track_running_stats=(layer.track_running_stats, True))
-    elif isinstance(layer, nn.MaxPool2d):
-        _want(
-            place,
-            padding=(_pair(layer.padding), (0, 0)),
-            dilation=(_pair(layer.dilation), (1, 1)),
-            ceil_mode=(layer.ceil_mode, False),
-            return_indices=(layer.return_indices, False),
-        )
-    elif isinstance(layer, nn.Flatten):
-        _want(place, start_dim=(layer.start_dim, 1), end_dim=(layer.end_dim, -1))
-
-
-def _want(place: Place, **options: tuple[object, object]) -> None:
-    for option, (got, supported) in options.items():
-        if got != supported:
-            _refuse(place, f"{option} is {got}; supported: {supported}")
-
-
-def _check_shapes(places: Iterable[Place], input_shape: tuple[int, int, int]) -> None:
-    """Send a zero image through the layers that change shapes; refuse the first that does not take it."""
-    shape = torch.Size((1, *input_shape))
-    for place in places:
-        layer = place[2]
-        if isinstance(layer, nn.Linear) and len(shape) != 2:
-            _refuse(place, f"its input has shape {tuple(shape[1:])}; put Flatten before it")
-        if isinstance(layer, nn.BatchNorm2d):  # running it would move its statistics
-            if len(shape) != 4 or layer.num_features != shape[1]:
-                _refuse(place, f"num_features is {layer.num_features}, but its input has shape {tuple(shape[1:])}")
-            continue
-        try:
-            with torch.no_grad():
-                like = next(layer.parameters(), torch.zeros(()))
-                shape = layer(like.new_zeros(shape)).shape
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            _refuse(place, f"it does not take an input of shape {tuple(shape[1:])} ({reason})")
-
-
-def _refuse(place: Place, reason: str) -> NoReturn:
-    index, name, layer = place
-    label = "" if name.isdigit() else f" {name!r}"
-    kinds = ", ".join(kind.__name__ for kind in SUPPORTED)
-    raise UnsupportedLayer(
-        f"layer {index}{label} ({type(layer).__name__}): {reason}; "
-        f"supported layers: {kinds}, with [BatchNorm2d,] ReLU after each Conv2d and Linear but the last"
-    )
-
-
-def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _ones(shape: tuple[int, ...]) -> nn.Module:
+    """A layer that leaves an image as it is: a weight of 1 for every channel, which is not trained."""
+    if len(shape) == 1:
+        linear = nn.Linear(shape[0], shape[0], bias=False)
+        linear.weight.requires_grad_(False).copy_(torch.eye(shape[0]))
+        return linear
+    conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(shape) - 2](shape[0], shape[0], 1, groups=shape[0], bias=False)
+    conv.weight.requires_grad_(False).fill_(1.0)
+    return conv

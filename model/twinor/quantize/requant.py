@@ -11,7 +11,7 @@ Training runs the integer rule.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,11 +20,16 @@ from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
 
 __all__ = [
     "ADD_MAX",
+    "LOGIT_MAX",
     "MULT_MAX",
+    "SHORTCUT_MAX",
     "SLOPE_MAX",
     "IntegerRule",
     "integer_rule",
     "logits_rule",
+    "requantize",
+    "shaped",
+    "shortcut_mult",
     "straight_through",
 ]
 
@@ -33,6 +38,8 @@ ADD_MAX = 2 ** (ADD_BITS - 1) - 1
 SLOPE_MAX = MULT_MAX / 2**13
 """Steepest rule in output codes per count; so the shift is 13 or more, and a slope of 0.01 has 6 bits."""
 LOGIT_MAX = 2**19 - 1
+SHORTCUT_MAX = 2**13 - 1
+"""Largest multiplier of a shortcut's codes; a channel that batch norm has closed still lets the shortcut through."""
 
 
 class IntegerRule(NamedTuple):
@@ -61,9 +68,8 @@ class IntegerRule(NamedTuple):
             >>> rule(torch.tensor([[10.0, 10.0]])).tolist()
             [[13.0, 7.0]]
         """
-        shape = [1, -1] + [1] * (acc.dim() - 2)
         # Rounding first removes what a Winograd or FFT convolution would leave behind the point.
-        scaled = acc.detach().double().round() * self.mult.view(shape) + self.add.view(shape)
+        scaled = acc.detach().double().round() * shaped(self.mult, acc) + shaped(self.add, acc)
         return torch.floor(scaled * torch.exp2(-self.shift)).clamp(self.lo, self.hi).float()
 
 
@@ -103,18 +109,19 @@ def integer_rule(scale: Tensor, offset: Tensor, *, acc_max: int, lo: int, hi: in
     return IntegerRule(mult[first], add[first], shifts[first], lo, hi)
 
 
-def logits_rule(bias: Tensor) -> IntegerRule:
+def logits_rule(bias: Tensor, *, lo: int = -LOGIT_MAX - 1) -> IntegerRule:
     """Pass accumulators on exactly: `y = acc + bias`, saturating at 20 bits.
 
     Args:
         bias: float64[C] in counts of the accumulator; rounded here.
+        lo: lowest output.
 
     Returns:
         The rule with mult 2, shift 1 and `add = 2 * bias + 1`.
     """
     counts = torch.round(bias.detach().double()).clamp(-LOGIT_MAX, LOGIT_MAX)
     one = torch.ones((), dtype=torch.float64, device=bias.device)
-    return IntegerRule(2 * torch.ones_like(counts), 2 * counts + 1, one, -LOGIT_MAX - 1, LOGIT_MAX)
+    return IntegerRule(2 * torch.ones_like(counts), 2 * counts + 1, one, lo, LOGIT_MAX)
 
 
 def straight_through(value: Tensor, path: Tensor) -> Tensor:
@@ -128,3 +135,107 @@ def straight_through(value: Tensor, path: Tensor) -> Tensor:
         ([0.0, 2.0], [1.0, 1.0])
     """
     return value.detach() + (path - path.detach())
+
+
+def shaped(per_channel: Tensor, like: Tensor) -> Tensor:
+    """Figures [C] (or one for all) so that they broadcast along the channels of [N, C, ...]."""
+    return per_channel.view([1, -1] + [1] * (like.dim() - 2))
+
+
+def shortcut_mult(gain: Tensor, scale: Tensor) -> Tensor:
+    """What the codes of a shortcut are multiplied by before they join the accumulator.
+
+    Args:
+        gain: float32[], output codes that one code of the shortcut is worth.
+        scale: float64[C], output codes that one count of the accumulator is worth.
+
+    Returns:
+        Integer-valued float64[C].
+
+    Example:
+        >>> shortcut_mult(torch.tensor(2.0), torch.tensor([0.1, -0.3], dtype=torch.float64)).tolist()
+        [20.0, -7.0]
+    """
+    return (gain.detach().double() / scale.detach()).round().clamp(-SHORTCUT_MAX, SHORTCUT_MAX)
+
+
+def requantize(
+    acc: Tensor,
+    scale: Tensor,
+    offset: Tensor,
+    rule: IntegerRule,
+    *,
+    shortcut: tuple[Tensor, Tensor, Tensor] | None = None,
+    exact: bool,
+) -> Tensor:
+    """The integer rule forward, the gradient of the real one backward.
+
+    Args:
+        acc: float32[N, C, ...], integer-valued.
+        scale: float64[C], output codes per count.
+        offset: float64[C].
+        rule: made of scale and offset.
+        shortcut: its codes, float32[N, C, ...], the output codes that one of them is worth, float32[], and its
+            multipliers, float64[C].
+        exact: in float64, which rounds nowhere; else in float32, where a value within 1e-6 of a tie may fall on the
+            other side, which training does not feel.
+
+    Returns:
+        Codes, integer-valued float32[N, C, ...].
+
+    Example:
+        >>> rule = integer_rule(torch.tensor([0.5]), torch.zeros(1), acc_max=9, lo=0, hi=3)
+        >>> acc = torch.tensor([[5.0], [-4.0], [9.0]], requires_grad=True)
+        >>> y = requantize(acc, torch.tensor([0.5]), torch.zeros(1), rule, exact=True)
+        >>> y.sum().backward()
+        >>> y.ravel().tolist(), acc.grad.ravel().tolist()
+        ([3.0, 0.0, 3.0], [0.5, 0.0, 0.0])
+    """
+    codes, gain, r = shortcut if shortcut is not None else (None, None, None)
+    result: Tensor = _Requantize.apply(  # type: ignore[no-untyped-call]
+        acc, scale.float(), offset.float(), codes, gain, r, rule, exact
+    )
+    return result
+
+
+class _Requantize(torch.autograd.Function):
+    """`requantize` with a backward pass of its own, which keeps one mask instead of every intermediate."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        acc: Tensor,
+        scale: Tensor,
+        offset: Tensor,
+        codes: Tensor | None,
+        gain: Tensor | None,
+        r: Tensor | None,
+        rule: IntegerRule,
+        exact: bool,
+    ) -> Tensor:
+        total = acc if codes is None or r is None else torch.addcmul(acc, codes, shaped(r.float(), acc))
+        slope, start = rule.mult * torch.exp2(-rule.shift), rule.add * torch.exp2(-rule.shift)
+        value = torch.addcmul(shaped(start.float(), acc), total, shaped(slope.float(), acc))
+        inside = (value >= rule.lo + 0.5) & (value <= rule.hi + 0.5)
+        ctx.save_for_backward(acc, scale, codes, gain, inside)
+        return rule(total) if exact else value.floor_().clamp_(rule.lo, rule.hi)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        acc, scale, codes, gain, inside = ctx.saved_tensors
+        passed = grads[0] * inside
+        axes = [0, *range(2, acc.dim())] if scale.numel() == acc.shape[1] else list(range(acc.dim()))
+        to_scale, to_offset = (passed * acc).sum(axes), passed.sum(axes)
+        to_codes = to_gain = None
+        if codes is not None:
+            to_codes, to_gain = passed * gain, (passed * codes).sum()
+        return (
+            passed * shaped(scale, acc),
+            to_scale.view_as(scale),
+            to_offset.view_as(scale),
+            to_codes,
+            to_gain,
+            None,
+            None,
+            None,
+        )

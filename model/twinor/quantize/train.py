@@ -19,7 +19,7 @@ from twinor.quantize.thresholds import Phase, WeightThreshold
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from twinor.quantize.modules import QuantNetwork
+    from twinor.quantize.network import QuantNetwork
     from twinor.quantize.recipe import Recipe
 
 __all__ = ["Progress", "deterministic", "predict", "train_float", "train_quantized"]

@@ -77,7 +77,7 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
         placed: PlacedLayer,
         c: PlacedChain,
         inputs: Sequence[NDArray[np.integer]],
-        psums: NDArray[np.integer] | None,
+        *streams: NDArray[np.integer] | None,
     ) -> NDArray[np.int64]:
         layer = layers[placed.layer.name]
         layer.tiles += len(c.rows)
@@ -91,7 +91,7 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
                 columns = q.numpy()
                 of_slice.low += sar_adc.clipped(config, columns[columns < 0], step=of_slice.step)
                 of_slice.high += sar_adc.clipped(config, columns[columns >= 0], step=of_slice.step)
-        return engine.run_chain(c.chain, inputs, psums)
+        return engine.run_chain(c.chain, inputs, *streams)
 
     forward(bench.trained.network, bench.placement, bench.images, run_chain)
     return list(layers.values())
@@ -99,7 +99,8 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
 
 def _empty(bench: Workbench, placed: PlacedLayer) -> LayerCodes:
     config, weight = bench.config, placed.layer.weight
-    first = config.x_slices - 1 if config.analog_slices else 0  # one conversion serves all input slices
+    slices_in = len(placed.steps)
+    first = slices_in - 1 if config.analog_slices else 0  # one conversion serves all input slices
     slices = tuple(
         SliceCodes(
             x_slice=i,
@@ -107,7 +108,7 @@ def _empty(bench: Workbench, placed: PlacedLayer) -> LayerCodes:
             step=placed.steps[i][j],
             counts=np.zeros(1 << config.adc_bits, dtype=np.int64),
         )
-        for i in range(first, config.x_slices)
+        for i in range(first, slices_in)
         for j in range(config.w_slices)
     )
     return LayerCodes(name=placed.layer.name, rows=weight[0].size, cols=weight.shape[0], slices=slices)
