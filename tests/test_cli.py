@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import REPO, CommandLine, InProcess, Said, listing, mutated, once, shared_command_line
+from command_line import REPO, CommandLine, InProcess, Said, listing, mutated, shared_command_line
 from twinor.config import load
 from twinor.trace import SEAMS
 
@@ -140,14 +140,20 @@ def test_params_writes_and_checks_the_generated_verilog(twinor: CommandLine, tmp
 
 
 def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> None:
-    first = once(twinor, "train")
+    said = twinor("train", "--out", "trained")
+    assert (said.status, said.err) == (0, "")
+    first = said.out
     for stage in ("train float", "train int4"):
         lines = [line for line in first.splitlines() if line.startswith(stage)]
         assert len(lines) >= 2 and "100 %" in lines[-1]
         assert re.search(r"loss \d\.\d+  accuracy \d+\.\d %", lines[-1])
-    again = twinor("train")
+    assert sorted(path.name for path in (twinor.folder / "trained").iterdir()) == ["digits.json", "digits.npz"]
+    again = twinor("train", "--out", "trained")
     assert (again.status, again.err) == (0, "") and "train float" not in again.out
-    assert not listing(twinor.folder / "tmp")
+    assert table(again, "accuracy on the test images") == table(said, "accuracy on the test images")
+    assert again.out.endswith("trained/digits.npz holds this training; delete it to train again\n")
+    left = listing(twinor.folder / "tmp")
+    assert not [path for path in left if "torchinductor" not in path.name]  # torch makes that folder for itself
 
 
 def test_all_engines_give_the_same_accuracy(inside: CommandLine) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from command_line import CommandLine, InProcess, listing, mutated, shared_command_line, stand_in
 from torch import nn
-from twinor import cli, session
+from twinor import cli, models, session
 from twinor.config import load
 from twinor.die import sample_die, save_die
-from twinor.quantize import Recipe, digits
+from twinor.quantize import fitting
 
 pytestmark = pytest.mark.rtl
 
@@ -193,9 +193,22 @@ def test_a_damaged_cache_is_told_and_left_alone(twinor: CommandLine) -> None:
 
 def test_a_cache_folder_that_cannot_be_made_is_told_before_training(twinor: CommandLine) -> None:
     (twinor.folder / "file").write_text("", encoding="utf-8")
-    said = twinor("train", TWINOR_CACHE=str(twinor.folder / "file" / "cache"))
+    said = twinor("run", TWINOR_CACHE=str(twinor.folder / "file" / "cache"))
     assert said.sentence().startswith(f"the cache folder {twinor.folder}/file/cache cannot be made (")
     assert "set the environment variable TWINOR_CACHE" in said.sentence() and not said.out
+
+
+def test_training_is_told_of_a_bad_folder_device_recipe_or_data_set_first(twinor: CommandLine) -> None:
+    (twinor.folder / "file").write_text("", encoding="utf-8")
+    for arguments, words in (
+        (("--out", "file/here"), "the folder file/here cannot be made (Not a directory); choose another --out"),
+        (("--device", "tpu"), "--device tpu: expected one of auto, cpu, cuda; cuda needs a GPU"),
+        (("--recipe", "none"), "no recipe none: expected one of "),
+        (("--data", "imagenet"), "unknown --data imagenet: expected one of digits, cifar10, mnist"),
+        (("--data", "mnist", "--data-dir", "file"), "file does not hold mnist: expected the four idx files"),
+        (("--arch", "vgg99"), "unknown --arch vgg99: expected one of digits, vgg7, alexnet, "),
+    ):
+        assert fails(twinor, "train", *arguments).startswith(words)
 
 
 def test_a_die_that_does_not_fit_is_told(inside: CommandLine) -> None:
@@ -246,12 +259,13 @@ def test_generated_verilog_that_cannot_be_written_is_told(twinor: CommandLine) -
 def _train(monkeypatch: pytest.MonkeyPatch, cache: Path, network: nn.Module) -> int:
     """Run `twinor train` here, with another float network and a short training."""
     monkeypatch.setenv("TWINOR_CACHE", str(cache))
-    monkeypatch.setattr(digits, "digits_network", lambda _channels: network)
-    monkeypatch.setattr(session, "Recipe", lambda seed: Recipe(seed=seed, float_epochs=1, quant_epochs=1))
-    monkeypatch.setattr(sys, "argv", ["twinor", "train"])
+    monkeypatch.setattr(models, "build", lambda *_, **__: network)
+    recipe = cache.with_name("short.yaml")
+    recipe.write_text("float_epochs: 1\nquant_epochs: 1\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["twinor", "train", "--recipe", str(recipe), "--out", str(cache)])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    assert not listing(cache)
+    assert not list(cache.glob("*.npz")) + list(cache.glob("*.json"))
     return int(end.value.code or 0)
 
 
@@ -277,10 +291,10 @@ def test_weights_that_are_not_finite_are_named(
     def ruin(*_: object, **__: object) -> None:
         layer.weight.data[3, 5] = value
 
-    monkeypatch.setattr(digits, "train_float", ruin)
+    monkeypatch.setattr(fitting, "train_float", ruin)
     assert _train(monkeypatch, tmp_path / "cache", network) == 1
     assert capfd.readouterr().err == (
-        "twinor: layer '1': 1 of 640 values of weight are NaN or infinite; expected finite numbers; "
+        "twinor: layer '1' (Linear): 1 of 640 values of weight are NaN or infinite; expected finite numbers; "
         "train again, with a lower learning rate if this repeats\n"
     )
 

@@ -4,7 +4,6 @@
 import ast
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +11,17 @@ import oracle
 import pytest
 from builders import Ints, configs, lossless, seeds
 from hypothesis import given, settings
+from plain_networks import plain
 from random_networks import random_images, random_network
 from twinor.config import Config
 from twinor.data import digits
 from twinor.die import ideal_die
-from twinor.network import Conv, Flatten, IntegerNetwork, Linear, MaxPool
+from twinor.network import IntegerNetwork
 from twinor.place import place
 from twinor.quantize import trained_digits
 from twinor.run import chain_runner, forward
 
 from tb.common.configs import EXACT
-
-KINDS = {Conv: "conv", Linear: "linear", MaxPool: "pool", Flatten: "flatten"}
-
-
-def plain(network: IntegerNetwork) -> list[oracle.Layer]:
-    """The network as dictionaries of arrays."""
-    layers = []
-    for layer in network.layers:
-        fields = asdict(layer)
-        if isinstance(layer, Conv):
-            fields["padding"] = tuple(before for before, _ in layer.padding)
-        layers.append({"kind": KINDS[type(layer)], **fields, **fields.pop("requant", {})})
-    return layers
 
 
 def on_macros(config: Config, network: IntegerNetwork, images: Ints, backend: str) -> Ints:
@@ -60,11 +47,12 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 import oracle
 rule = dict(mult=np.array([3, -3]), add=np.array([8, 8]), shift=4, lo=-9, hi=15)
-conv = dict(kind="conv", weight=np.array([[[[1, 2]]], [[[0, 1]]]]), stride=(1, 2), padding=(0, 1), **rule)
+weight = np.array([[[[1, 2]]], [[[0, 1]]]])
+conv = dict(kind="conv", weight=weight, stride=(1, 2), padding=((0, 0), (1, 1)), **rule)
 last = dict(kind="linear", weight=np.array([[1, 2, -1, 1]]), mult=[2], add=[1], shift=1, lo=-99, hi=99)
 image = np.array([[[[15, 4, 9]]]])
 print(oracle.logits([conv, dict(kind="flatten")], image).tolist())
-print(oracle.logits([conv, dict(kind="pool", kernel=(1, 2), stride=(1, 1)), dict(kind="flatten")], image).tolist())
+print(oracle.logits([conv, dict(kind="max", kernel=(1, 2), stride=(1, 1)), dict(kind="flatten")], image).tolist())
 print(oracle.logits([conv, dict(kind="flatten"), last], image).tolist())
 print(any(name.partition(".")[0] == "twinor" for name in sys.modules))
 """

@@ -12,12 +12,13 @@ from torch.nn import functional
 from twinor import network
 from twinor.data import digits
 from twinor.errors import CorruptFile, NonFinite, TwinorError
+from twinor.models import build
 from twinor.quantize import Recipe, crossval, deterministic, quantize, to_integer, total, trained_digits
-from twinor.quantize.cache import cache_path, content_key
-from twinor.quantize.digits import digits_network
+from twinor.quantize.cache import cache_path
+from twinor.quantize.key import content_key
 from twinor.quantize.thresholds import Phase
 
-SHORT = Recipe(channels=(8, 12), float_epochs=8, quant_epochs=4, sample_steps=10)
+SHORT = Recipe(width=0.25, float_epochs=8, quant_epochs=4, sample_steps=10)
 
 
 def oracle(net, images):
@@ -144,7 +145,7 @@ def test_training_computes_on_codes_and_integer_rules():
 
 @pytest.mark.fast
 def test_the_digits_network_needs_tiles_on_both_sides():
-    net = to_integer(quantize(digits_network(Recipe().channels), input_shape=(1, 8, 8)))
+    net = to_integer(quantize(build("digits", channels=1, classes=10), input_shape=(1, 8, 8)))
     matrices = [layer.weight.reshape(len(layer.weight), -1).T.shape for layer in net.layers if hasattr(layer, "weight")]
     assert matrices == [(9, 32), (288, 96), (384, 10)]
 
@@ -171,7 +172,7 @@ def test_reading_needs_no_torch():
 
 @pytest.mark.fast
 def test_a_diverging_loss_is_named_and_nothing_is_kept(tmp_path):
-    recipe = Recipe(channels=(2, 2), float_epochs=2, quant_epochs=1, float_rate=1e30)
+    recipe = Recipe(width=0.06, float_epochs=2, quant_epochs=1, float_rate=1e30)
     with pytest.raises(NonFinite, match=r"^float training, epoch 1, step \d+: the loss is .*; lower the learning"):
         trained_digits(recipe=recipe, cache_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -238,7 +239,7 @@ def test_a_result_under_the_wrong_name_is_refused(tmp_path):
 
 
 def test_cross_validation_tests_every_image_once(tmp_path):
-    recipe = Recipe(channels=(4, 6), float_epochs=2, quant_epochs=1, sample_steps=5)
+    recipe = Recipe(width=0.125, float_epochs=2, quant_epochs=1, sample_steps=5)
     results = crossval(recipe, classes, cache_dir=tmp_path)
     summed = total(results)
     assert [result.images for result in results] == [360, 360, 359, 359, 359]

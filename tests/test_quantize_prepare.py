@@ -121,7 +121,10 @@ def test_operations_that_cannot_be_mapped_are_named_with_their_line(call, words)
         (nn.MaxPool2d(2, return_indices=True), "layer '2' (MaxPool2d): it gives more than one tensor"),
         (nn.AvgPool2d(3, ceil_mode=True), "layer '2' (AvgPool2d): ceil_mode makes windows that are cut off"),
         (nn.AvgPool2d(3, padding=1, count_include_pad=False), "layer '2' (AvgPool2d): count_include_pad is False"),
-        (nn.AdaptiveAvgPool2d(3), "layer '2' (AdaptiveAvgPool2d): (8, 8) positions cannot be divided into (3, 3) windows"),
+        (
+            nn.AdaptiveAvgPool2d(3),
+            "layer '2' (AdaptiveAvgPool2d): (8, 8) positions cannot be divided",
+        ),
         (nn.Flatten(0), "layer '2' (Flatten): it makes () of (4, 8, 8)"),
         (nn.Flatten(1, 2), "layer '2' (Flatten): it makes (32, 8) of (4, 8, 8)"),
         (nn.BatchNorm2d(4, track_running_stats=False), "layer '2' (BatchNorm2d): track_running_stats is False"),
@@ -178,7 +181,7 @@ def test_non_finite_parameters_are_named_at_conversion(tensor):
     [
         ({"quant_epochs": 0}, "quant_epochs must be above 0, got 0"),
         ({"float_rate": float("nan")}, "float_rate must be above 0, got nan"),
-        ({"channels": (32, 0)}, r"channels must be above 0, got \(32, 0\)"),
+        ({"width": 0.0}, "width must be above 0, got 0.0"),
         ({"distillation": 1.5}, r"distillation must be in 0\.\.1, got 1\.5"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
     ],

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from twinor.errors import NonFinite
 from twinor.quantize import Recipe, deterministic, predict, quantize, train_float, train_quantized
-from twinor.quantize.train import _Run
+from twinor.quantize.augment import augmented
 
 pytestmark = pytest.mark.fast
 
@@ -70,9 +70,8 @@ def test_a_bad_loss_names_stage_epoch_and_step(model, batch):
 
 
 def test_shifts_move_images_and_bring_in_code_zero(batch):
-    images, labels = batch
-    run = _Run(stage="float", epochs=1, images=images, labels=labels, recipe=RECIPE)
-    moved = run._shifted(images)
+    images, _ = batch
+    moved = augmented(images, RECIPE, torch.Generator().manual_seed(1))
     found = set()
     for image, original in zip(moved[:, 0], images[:, 0], strict=True):
         padded = nn.functional.pad(original, (1, 1, 1, 1))
@@ -80,6 +79,33 @@ def test_shifts_move_images_and_bring_in_code_zero(batch):
         assert len(places) == 1
         found |= set(places)
     assert len(found) == 9
+
+
+def test_half_of_the_images_are_mirrored(batch):
+    images, _ = batch
+    recipe = Recipe(flip=True, shift_pixels=0)
+    changed = augmented(images, recipe, torch.Generator().manual_seed(1))
+    mirrored = (changed == images.flip(3)).all(dim=(1, 2, 3))
+    assert ((changed == images).all(dim=(1, 2, 3)) ^ mirrored).all()
+    assert 16 < mirrored.sum() < 48
+
+
+def test_cutout_blanks_one_square_of_each_image():
+    images = torch.ones(200, 2, 8, 10, dtype=torch.uint8)
+    changed = augmented(images, Recipe(shift_pixels=0, cutout_pixels=4), torch.Generator().manual_seed(1))
+    holes = (changed == 0).sum(dim=(2, 3))
+    assert torch.equal(holes[:, 0], holes[:, 1])
+    assert int(holes.max()) == 16 and int(holes.min()) >= 4  # at a border half a side may lie outside
+    rows = (changed[:, 0] == 0).any(dim=2).sum(dim=1)
+    columns = (changed[:, 0] == 0).any(dim=1).sum(dim=1)
+    assert torch.equal(rows * columns, holes[:, 0])  # a rectangle
+
+
+def test_the_same_seed_gives_the_same_changes_of_images(batch):
+    images, _ = batch
+    recipe = Recipe(flip=True, shift_pixels=2, cutout_pixels=3)
+    once, again, other = (augmented(images, recipe, torch.Generator().manual_seed(k)) for k in (1, 1, 2))
+    assert torch.equal(once, again) and not torch.equal(once, other)
 
 
 def test_global_state_of_torch_comes_back_even_after_an_error():

@@ -54,11 +54,34 @@ def params(
 
 
 @app.command()
-def train(seed: Seed = 0) -> None:
-    """Train the digits network to 4 bits, or read it from the cache."""
-    from twinor import session
+def train(
+    recipe: Annotated[str, typer.Option(help="Recipe name, or path of a .yaml file.")] = "digits",
+    arch: Annotated[str | None, typer.Option(help="Another network than the recipe's.")] = None,
+    data: Annotated[str | None, typer.Option(help="Other data than the recipe's: digits, mnist, cifar10.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch; another number gives other last bits.")] = 1,
+    device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = "auto",
+    out: Out = BUILD,
+) -> None:
+    """Train a network to 4 bits; a killed run goes on where it stopped."""
+    from twinor import session_train
+    from twinor.quantize import load_recipe
 
-    session.trained(seed=seed, fold=0, console=console)
+    chosen = {"arch": arch, "data": data, "seed": seed}
+    changes = {key: value for key, value in chosen.items() if value is not None}
+    name = "-".join([Path(recipe).stem, *(str(value) for value in changes.values())])
+    session_train.train(
+        load_recipe(recipe, **changes),
+        name,
+        data_dir=data_dir,
+        threads=threads,
+        device=device,
+        out=out,
+        console=console,
+    )
 
 
 @app.command()

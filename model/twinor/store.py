@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 
 from twinor.errors import CorruptFile, TwinorError
 
-__all__ = ["Arrays", "Header", "cache_folder", "read_archive", "unfit", "write_archive", "write_bytes", "write_text"]
+__all__ = [
+    "Arrays",
+    "Header",
+    "cache_folder",
+    "make_folder",
+    "read_archive",
+    "unfit",
+    "write_archive",
+    "write_bytes",
+    "write_text",
+]
 
 FORMAT = "twinor"
 VERSION = 2
@@ -57,6 +67,18 @@ def write_archive(path: Path, *, kind: str, header: Header, arrays: Arrays) -> N
         archive.comment = b"0" * DIGEST_CHARS
     body = content.getvalue()[:-DIGEST_CHARS]
     write_bytes(path, body + _digest(body))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, before the work that fills it.
+
+    Raises:
+        TwinorError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TwinorError(f"the folder {folder} cannot be made ({error.strerror}); choose another --out") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """4-bit front end: a float torch network in, an integer network out.
 
-    prepare     nn.Sequential -> QuantNetwork, or UnsupportedLayer
+    trace       any nn.Module -> operations, or UnsupportedLayer
+    windows     kernels, strides and padding with every option made explicit
+    plan        operations -> layers of the macro
+    prepare     layers -> QuantNetwork, calibrated or to be trained
     thresholds  weights to int4: sampled, then trained thresholds
-    clip        activations to uint4: learnable clip in the ReLU
+    clip        activations to 4 bits: learnable clip
     requant     real scale and offset -> mult, add, shift
     modules     layers that compute on integer codes in training and evaluation
-    train       float training, then training on codes
+    network     QuantNetwork: those layers as a graph
+    recipe      every number of a training, from a file
+    train       float training, then training on codes; augment changes images, progress keeps checkpoints
+    fitting     data and recipe -> float network, QuantNetwork, IntegerNetwork
     convert     QuantNetwork -> IntegerNetwork
-    digits      the network for scikit-learn's digits, cached by `cache`
+    cache       the digits network, trained once
     validate    5-fold cross-validation
 
 Names are resolved on first use, so that reading a cached network does not import torch.
@@ -23,14 +29,18 @@ if TYPE_CHECKING:
     from twinor.network_file import Trained
     from twinor.quantize.cache import trained_digits
     from twinor.quantize.convert import to_integer
+    from twinor.quantize.fitting import Fitted, fit
     from twinor.quantize.network import QuantNetwork
     from twinor.quantize.prepare import quantize
-    from twinor.quantize.recipe import Recipe
+    from twinor.quantize.progress import Checkpoint, Progress
+    from twinor.quantize.recipe import Recipe, load_recipe
     from twinor.quantize.thresholds import Phase
-    from twinor.quantize.train import Progress, deterministic, predict, train_float, train_quantized
+    from twinor.quantize.train import deterministic, predict, train_float, train_quantized
     from twinor.quantize.validate import FoldResult, crossval, total
 
 __all__ = [
+    "Checkpoint",
+    "Fitted",
     "FoldResult",
     "Phase",
     "Progress",
@@ -39,6 +49,8 @@ __all__ = [
     "Trained",
     "crossval",
     "deterministic",
+    "fit",
+    "load_recipe",
     "predict",
     "quantize",
     "to_integer",
@@ -53,9 +65,11 @@ _HOMES = {
     "convert": ("to_integer",),
     "network": ("QuantNetwork",),
     "prepare": ("quantize",),
-    "recipe": ("Recipe",),
+    "recipe": ("Recipe", "load_recipe"),
     "thresholds": ("Phase",),
-    "train": ("Progress", "deterministic", "predict", "train_float", "train_quantized"),
+    "fitting": ("Fitted", "fit"),
+    "progress": ("Checkpoint", "Progress"),
+    "train": ("deterministic", "predict", "train_float", "train_quantized"),
     "validate": ("FoldResult", "crossval", "total"),
 }
 

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from twinor import data as data_module
-from twinor import network as network_module
 from twinor.errors import CorruptFile, TwinorError
 from twinor.network_file import Trained, load_trained, save_trained
+from twinor.quantize.key import content_key
 from twinor.quantize.recipe import Recipe
 from twinor.store import cache_folder
 
 if TYPE_CHECKING:
-    from twinor.quantize.train import Progress
+    from pathlib import Path
 
-__all__ = ["cache_path", "content_key", "trained_digits"]
+    from twinor.quantize.progress import Progress
+
+__all__ = ["cache_path", "trained_digits"]
 
 
 def trained_digits(
@@ -64,39 +64,36 @@ def trained_digits(
             f"the cache folder {path.parent} cannot be made ({error.strerror}); set the "
             "environment variable TWINOR_CACHE to a folder that can be written"
         ) from error
-    from twinor.quantize.digits import train_digits
-
-    trained = train_digits(data, recipe=recipe, fold=fold, key=key, progress=progress)
+    trained = _train(data, recipe, fold=fold, key=key, progress=progress)
     save_trained(path, trained)
     return trained
+
+
+def _train(data: data_module.Dataset, recipe: Recipe, *, fold: int, key: str, progress: Progress | None) -> Trained:
+    """Train on all folds but one, and classify the fold left out."""
+    import torch
+
+    from twinor.quantize.fitting import fit
+    from twinor.quantize.train import deterministic, predict
+
+    parts = data_module.split(data.labels, fold=fold)
+    train = replace(data, images=data.images[parts.train], labels=data.labels[parts.train])
+    fitted = fit(recipe, train, provenance={"data": "scikit-learn digits", "fold": str(fold)}, progress=progress)
+    test = torch.from_numpy(data.images[parts.test])
+    with deterministic():
+        float_classes = predict(fitted.teacher, test, input_step=fitted.input_step)
+        quant_classes = predict(fitted.model, test)
+    return Trained(
+        network=fitted.network,
+        key=key,
+        fold=fold,
+        train_index=parts.train,
+        test_index=parts.test,
+        float_predictions=float_classes.numpy().astype(np.int16),
+        fake_quant_predictions=quant_classes.numpy().astype(np.int16),
+    )
 
 
 def cache_path(key: str, *, cache_dir: Path | None = None) -> Path:
     """File that holds the result of a key."""
     return (cache_dir or cache_folder()) / f"digits-{key[:16]}.npz"
-
-
-def content_key(data: data_module.Dataset, *, recipe: Recipe, fold: int) -> str:
-    """SHA-256 of all that decides the result: recipe, fold, images, labels, these sources and torch.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        TwinorError: if torch is not installed.
-    """
-    try:
-        torch_version = version("torch")
-    except PackageNotFoundError as error:
-        raise TwinorError("training needs torch, which is not installed; install twinor[torch]") from error
-    total = hashlib.sha256()
-    total.update(json.dumps([asdict(recipe), fold, torch_version], sort_keys=True).encode())
-    for array in (data.images, data.labels):
-        total.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    for module in (data_module, network_module):
-        assert module.__file__ is not None
-        sources.append(Path(module.__file__))
-    for source in sources:
-        total.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
-    return total.hexdigest()

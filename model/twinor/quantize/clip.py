@@ -35,6 +35,7 @@ class LearnableClip(nn.Module):
         phase: as in `WeightThreshold`.
         signed: codes -8 .. 7 instead of 0 .. 15.
         limit: largest alpha, that of a ReLU6; None for any.
+        joined: several layers share it; then the largest sample counts, not their mean, so that none is cut off.
         observing: every forward pass samples, whatever the phase; for calibration without training.
     """
 
@@ -53,7 +54,7 @@ class LearnableClip(nn.Module):
         self.register_buffer("samples", torch.zeros((), dtype=torch.int64))
         self.signed, self.limit, self.window = signed, limit, window
         self.phase = Phase.SAMPLE
-        self.observing = False
+        self.observing = self.joined = False
 
     @property
     def lo(self) -> int:
@@ -75,9 +76,13 @@ class LearnableClip(nn.Module):
         flat = z.flatten()
         stride = max(1, flat.numel() // SAMPLED_VALUES) | 1  # odd, so that it visits every channel
         sample = best_threshold(flat[None, ::stride], levels=self.hi, signed=self.signed)[0]
+        log2 = sample.clamp_min(SMALLEST).log2()
         self.samples += 1
         share = 1.0 / min(int(self.samples), self.window)
-        self.log2_alpha.lerp_(sample.clamp_min(SMALLEST).log2(), share)
+        if self.joined and self.samples > 1:
+            self.log2_alpha.copy_(torch.maximum(self.log2_alpha, log2))
+        else:
+            self.log2_alpha.lerp_(log2, share)
 
     def step(self) -> Tensor:
         """Activation that one code is worth, float32[]; carries gradient in `Phase.TRAIN` alone."""

@@ -208,6 +208,7 @@ class _Build:
         """One clip for all of them: signed if one is, limited if one is."""
         clips = [clip for name in names if (clip := self.clips[name]) is not None]
         joined = clips[0]
+        joined.joined = len(clips) > 1
         joined.signed = any(clip.signed for clip in clips)
         joined.limit = min((clip.limit for clip in clips if clip.limit is not None), default=None)
         for layer in self.layers:

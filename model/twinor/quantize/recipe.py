@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a network is trained: every number of it, in one frozen object that can be hashed."""
+"""How a network is trained: every number of it, in one frozen object that can be hashed and read from a file."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from twinor.errors import ConfigError
 
-__all__ = ["Recipe"]
+__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "load_recipe"]
+
+OPTIMIZERS = ("adamw", "sgd")
+"""Of float training; `sgd` has Nesterov momentum of 0.9."""
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+"""Recipes that come with twinor, one file each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Hyperparameters of float training and of the 4-bit training that follows.
+    """Network, data and hyperparameters of float training and of the 4-bit training that follows.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -23,19 +33,33 @@ class Recipe:
         1
     """
 
+    arch: str = "digits"
+    """Name of a network of `twinor.models`."""
+    data: str = "digits"
+    """Name of a data set."""
+    image: str = "upper"
+    """How 8-bit images enter: `upper` nibble alone, or all bits in more input `slices`."""
+    width: float = 1.0
+    """Factor on the channels of every hidden layer."""
     seed: int = 0
-    """Of initial weights, order of images and shifts."""
-    channels: tuple[int, int] = (32, 96)
-    """Output channels of the two convolutions of the digits network."""
+    """Of initial weights, order of images and their changes."""
     batch_size: int = 64
     """Images per step."""
     shift_pixels: int = 1
     """Largest shift of an image in training, in pixels, each way."""
+    flip: bool = False
+    """Whether images are mirrored at random."""
+    cutout_pixels: int = 0
+    """Side of a square that is blanked at a random place."""
     weight_decay: float = 1e-2
-    """Decoupled decay of weights; none on batch norm, biases, thresholds and clips."""
+    """Decay of weights, decoupled with `adamw`; none on batch norm, biases, thresholds and clips."""
+    average: float = 0.0
+    """Decay of the moving average of all parameters that the end of each stage takes over; 0 for none."""
+
+    optimizer: str = "adamw"
+    """Of float training; on codes it is always `adamw`."""
     label_smoothing: float = 0.05
     """Share of the target given to all classes, in float training."""
-
     float_epochs: int = 40
     """Passes over the training part in float."""
     float_rate: float = 4e-3
@@ -45,6 +69,8 @@ class Recipe:
     """Passes on 4-bit codes."""
     quant_rate: float = 1e-3
     """Peak learning rate of weights and batch norm on codes."""
+    quant_decay: float = 1e-2
+    """Decoupled decay of weights on codes."""
     threshold_rate: float = 5e-3
     """Peak learning rate of the logarithms of thresholds and clips."""
     sample_steps: int = 40
@@ -58,16 +84,46 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse numbers with which training could not run."""
-        lowest = {"seed": 0, "shift_pixels": 0, "weight_decay": 0.0}
-        shares = ("label_smoothing", "frozen_share", "distillation")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"recipe: optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer}")
+        lowest = ("seed", "shift_pixels", "cutout_pixels", "weight_decay", "quant_decay")
+        shares = ("label_smoothing", "frozen_share", "distillation", "average")
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, str | bool):
+                continue
             if field.name in shares:
                 good, wanted = 0 <= value <= 1, "in 0..1"
             elif field.name in lowest:
                 good, wanted = 0 <= value < math.inf, "at least 0"
             else:
-                numbers = value if isinstance(value, tuple) else (value,)
-                good, wanted = all(0 < number < math.inf for number in numbers), "above 0"
+                good, wanted = 0 < value < math.inf, "above 0"
             if not good:
                 raise ConfigError(f"recipe: {field.name} must be {wanted}, got {value}")
+
+
+def load_recipe(name: str, **changes: Any) -> Recipe:
+    """A recipe by name, or from a .yaml file; `changes` replace what it says.
+
+    Raises:
+        ConfigError: there is no such recipe; a key is unknown, or its value is of another type or out of range.
+
+    Example:
+        >>> load_recipe("digits", seed=3) == Recipe(seed=3)
+        True
+    """
+    path = Path(name) if name.endswith(".yaml") else RECIPES / f"{name}.yaml"
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        raise ConfigError(f"no recipe {name}: expected one of {known}, or a .yaml file ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {name} is no YAML: {str(error).splitlines()[0]}") from error
+    types = {field.name: type(getattr(Recipe(), field.name)) for field in fields(Recipe)}
+    for key, value in (content or {}).items():
+        if key not in types:
+            raise ConfigError(f"recipe {name}: unknown key {key}: expected some of {', '.join(types)}")
+        if not (type(value) is types[key] or (types[key] is float and type(value) is int)):
+            raise ConfigError(f"recipe {name}: {key} is {value!r}: expected a {types[key].__name__}")
+    return replace(Recipe(**(content or {})), **changes)

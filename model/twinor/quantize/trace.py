@@ -190,6 +190,18 @@ class _Shapes(fx.Interpreter):
         return result
 
 
+class _Call:
+    """A traced call with the numbers that its options came to: sizes of tensors are known by now."""
+
+    def __init__(self, node: fx.Node, values: dict[fx.Node, Any]) -> None:
+        def known(n: fx.Node) -> Any:
+            return n if isinstance(values[n], Tensor) else values[n]
+
+        self.target = node.target
+        self.args: tuple[Any, ...] = tuple(fx.node.map_arg(node.args, known))
+        self.kwargs: dict[str, Any] = dict(fx.node.map_arg(node.kwargs, known))
+
+
 def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dict[fx.Node, str], ops: list[Op]) -> None:
     """One more operation, or another name for the one before."""
     place = _place(node, model)
@@ -199,7 +211,8 @@ def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dic
     facts: dict[str, Any] = {"name": node.name, "shape": shape, "place": place}
     if node.op == "get_attr" or kind is None:
         Op(kind="", sources=(), **facts).refuse("this operation is not supported")
-    tensors = _operands(node, values)
+    call = _Call(node, values)
+    tensors = _operands(call, values)
     sources = tuple(alias[n] for n in tensors)
     op = Op(kind=kind, sources=sources, module=module, **facts)
     before = tuple(values[tensors[0]].shape[1:])
@@ -207,11 +220,11 @@ def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dic
         alias[node] = sources[0]
         return
     alias[node] = op.name
-    ops.extend(_made(op, node, before))
+    ops.extend(_made(op, call, before))
     alias[node] = ops[-1].name
 
 
-def _made(op: Op, node: fx.Node, before: tuple[int, ...]) -> list[Op]:
+def _made(op: Op, node: _Call, before: tuple[int, ...]) -> list[Op]:
     """The operation with its window or limit; a mean without kept dimensions is two."""
     _check(op, node, before)
     facts: dict[str, Any] = {"sources": op.sources, "place": op.place}
@@ -231,7 +244,7 @@ def _made(op: Op, node: fx.Node, before: tuple[int, ...]) -> list[Op]:
     return [op]
 
 
-def _check(op: Op, node: fx.Node, before: tuple[int, ...]) -> None:
+def _check(op: Op, node: _Call, before: tuple[int, ...]) -> None:
     """Refuse options that would compute something else."""
     if op.kind == "flatten" and op.shape != (prod(before),):
         op.refuse(f"it makes {op.shape} of {before}; only all of an image in one row can be mapped")
@@ -257,10 +270,10 @@ def _check(op: Op, node: fx.Node, before: tuple[int, ...]) -> None:
         op.refuse(f"its input has shape {before}; put Flatten before it")
 
 
-def _operands(node: fx.Node, values: dict[fx.Node, Any]) -> list[fx.Node]:
+def _operands(node: _Call, values: dict[fx.Node, Any]) -> list[fx.Node]:
     """Tensors that it takes, in order; one that is taken twice stands twice."""
     first = node.args[0] if node.args else None
-    listed = first if isinstance(first, list | tuple) else node.args if node.args else node.all_input_nodes
+    listed = first if isinstance(first, list | tuple) else node.args or tuple(node.kwargs.values())
     return [n for n in listed if isinstance(n, fx.Node) and isinstance(values.get(n), Tensor)]
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training in float, then on integer codes; the same seed gives the same bits on any number of cores."""
+"""Training in float, then on integer codes; the same seed and number of threads give the same bits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,38 +12,38 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from twinor.errors import NonFinite
+from twinor.quantize.augment import augmented
 from twinor.quantize.clip import LearnableClip
+from twinor.quantize.progress import Checkpoint, Progress
 from twinor.quantize.thresholds import Phase, WeightThreshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from twinor.quantize.network import QuantNetwork
     from twinor.quantize.recipe import Recipe
 
-__all__ = ["Progress", "deterministic", "predict", "train_float", "train_quantized"]
+    Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-Progress = Callable[[str, int, int, float, float], None]
-"""Called after each epoch with stage, epoch (from 1), epochs, mean loss, accuracy on the training images."""
+__all__ = ["deterministic", "predict", "train_float", "train_quantized"]
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-
 
 @contextmanager
-def deterministic(seed: int = 0) -> Iterator[None]:
-    """One thread, deterministic algorithms and a seeded CPU generator inside; all three come back after.
+def deterministic(seed: int = 0, *, threads: int = 1) -> Iterator[None]:
+    """Deterministic algorithms, a seeded CPU generator and so many threads inside; all three come back after.
 
     Sums of floats depend on how threads share them, so one thread makes the result independent of the cores.
 
     Args:
         seed: of the generator that initializes layers built inside.
+        threads: of torch.
     """
-    threads, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -52,27 +51,29 @@ def deterministic(seed: int = 0) -> Iterator[None]:
             yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def train_float(
-    model: nn.Sequential,
+    model: nn.Module,
     images: Tensor,
     labels: Tensor,
     *,
     input_step: float,
     recipe: Recipe,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train a float network in place.
 
     Args:
         model: takes real images, `input_step * codes`.
-        images: uint8[n, C, H, W] codes.
+        images: uint8[n, *input_shape] codes.
         labels: int64[n].
         input_step: real value of image code 1.
         recipe: hyperparameters.
         progress: called after each epoch.
+        checkpoint: where it stands, kept after each epoch.
 
     Raises:
         NonFinite: if the loss becomes NaN or infinite.
@@ -81,29 +82,31 @@ def train_float(
     def loss(codes: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
 
-    optimizer = _optimizer(model, recipe.float_rate, recipe)
     run = _Run(stage="float", epochs=recipe.float_epochs, images=images, labels=labels, recipe=recipe)
-    run.go(model, optimizer, loss, progress=progress, input_step=input_step)
+    groups = _groups(model, recipe.float_rate, recipe.threshold_rate, recipe.weight_decay)
+    run.go(model, _optimizer(recipe.optimizer, groups), loss, progress, checkpoint, input_step=input_step)
 
 
 def train_quantized(
     model: QuantNetwork,
-    teacher: nn.Sequential,
+    teacher: nn.Module,
     images: Tensor,
     labels: Tensor,
     *,
     recipe: Recipe,
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Train a quantized network in place: sample, train by gradient, freeze.
 
     Args:
         model: from `quantize`.
         teacher: the float network; its outputs are part of the loss.
-        images: uint8[n, C, H, W] codes.
+        images: uint8[n, *input_shape] codes.
         labels: int64[n].
         recipe: hyperparameters.
         progress: called after each epoch.
+        checkpoint: where it stands, kept after each epoch.
 
     Raises:
         NonFinite: if the loss becomes NaN or infinite.
@@ -119,16 +122,15 @@ def train_quantized(
         )
         return share * soft**2 * near + (1 - share) * functional.cross_entropy(logits, targets)
 
-    optimizer = _optimizer(model, recipe.quant_rate, recipe)
     run = _Run(stage="int4", epochs=recipe.quant_epochs, images=images, labels=labels, recipe=recipe)
     freeze = run.steps - round(recipe.frozen_share * run.steps)
 
     def phase(step: int) -> None:
-        if step in (0, recipe.sample_steps, freeze):
-            sampling, training = step < recipe.sample_steps, step < freeze
-            model.set_phase(Phase.SAMPLE if sampling else Phase.TRAIN if training else Phase.FREEZE)
+        sampling, training = step < recipe.sample_steps, step < freeze
+        model.set_phase(Phase.SAMPLE if sampling else Phase.TRAIN if training else Phase.FREEZE)
 
-    run.go(model, optimizer, loss, progress=progress, before_step=phase)
+    groups = _groups(model, recipe.quant_rate, recipe.threshold_rate, recipe.quant_decay)
+    run.go(model, _optimizer("adamw", groups), loss, progress, checkpoint, before_step=phase)
     model.set_phase(Phase.FREEZE)
 
 
@@ -138,15 +140,23 @@ def predict(model: nn.Module, images: Tensor, *, input_step: float = 1.0, batch_
 
     Args:
         model: takes `input_step * codes`.
-        images: uint8[n, C, H, W] codes.
+        images: uint8[n, *input_shape] codes.
         input_step: for a float network the real value of code 1; a quantized one takes codes.
         batch_size: images at a time.
 
     Returns:
-        int64[n].
+        int64[n], on the CPU.
     """
     model.eval()
-    return torch.cat([model(part.float() * input_step).argmax(1) for part in images.split(batch_size)])
+    device = next(model.parameters(), torch.zeros(())).device
+    parts = images.split(batch_size)
+    return torch.cat([model(_real(part.to(device), input_step)).argmax(1).cpu() for part in parts])
+
+
+def _real(codes: Tensor, step: float) -> Tensor:
+    """Values of codes, channels last where there are two dimensions, which convolutions compute fastest."""
+    real = codes.float() * step
+    return real.contiguous(memory_format=torch.channels_last) if real.dim() == 4 else real
 
 
 class _Run:
@@ -164,36 +174,77 @@ class _Run:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         loss: Loss,
-        *,
         progress: Progress | None,
+        checkpoint: Checkpoint | None,
+        *,
         input_step: float = 1.0,
         before_step: Callable[[int], None] = lambda step: None,
     ) -> None:
-        """Step over shuffled, shifted batches; raise NonFinite at the first bad loss."""
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        """Train from the checkpoint's epoch to the last; raise NonFinite at the first bad loss."""
+        kept = checkpoint or Checkpoint()
+        average = _Average(model, self.recipe.average)
+        begin = self._resume(model, optimizer, average, kept)
         model.train()
-        for epoch in range(self.epochs):
-            order = torch.randperm(len(self.images), generator=self.generator)
-            total, right, seen = 0.0, 0, 0
-            for batch in range(self.batches):
-                before_step(epoch * self.batches + batch)
-                chosen = order[batch :: self.batches]
-                codes, targets = self._shifted(self.images[chosen]).float(), self.labels[chosen]
-                logits = model(codes * input_step)
-                value = loss(codes, logits, targets)
-                if not math.isfinite(value.item()):
-                    raise NonFinite(
-                        f"{self.stage} training, epoch {epoch + 1}, step {batch + 1}: the loss "
-                        f"is {value.item()}; expected a finite number; lower the learning rate"
-                    )
-                optimizer.zero_grad()
-                value.backward()
-                optimizer.step()
-                schedule.step()
-                total, seen = total + value.item() * len(chosen), seen + len(chosen)
-                right += int((logits.argmax(1) == targets).sum())
+        for epoch in range(begin, self.epochs):
+            figures = self._epoch(epoch, model, optimizer, loss, average, input_step, before_step)
+            kept.history.append((self.stage, epoch + 1, *figures))
+            others = {key: kept.state[key] for key in ("teacher",) if key in kept.state}
+            kept.write(
+                stage=self.stage, epoch=epoch + 1, model=model.state_dict(), optimizer=optimizer.state_dict(),
+                average=average.values, generator=self.generator.get_state(), dropout=torch.get_rng_state(), **others,
+            )  # fmt: skip
             if progress is not None:
-                progress(self.stage, epoch + 1, self.epochs, total / seen, right / seen)
+                progress(self.stage, epoch + 1, self.epochs, *figures)
+        average.take_over(model)
+
+    def _resume(self, model: nn.Module, optimizer: torch.optim.Optimizer, average: _Average, kept: Checkpoint) -> int:
+        """Put everything back as it was after the last whole epoch of this stage; the number of those epochs."""
+        if kept.state.get("stage") != self.stage:
+            return 0
+        model.load_state_dict(kept.state["model"])
+        optimizer.load_state_dict(kept.state["optimizer"])
+        average.values = kept.state["average"]
+        self.generator.set_state(kept.state["generator"])
+        torch.set_rng_state(kept.state["dropout"])
+        return int(kept.state["epoch"])
+
+    def _epoch(
+        self,
+        epoch: int,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        loss: Loss,
+        average: _Average,
+        input_step: float,
+        before_step: Callable[[int], None],
+    ) -> tuple[float, float]:
+        """Step over shuffled, changed batches; mean loss and accuracy."""
+        order = torch.randperm(len(self.images), generator=self.generator)
+        device = next(model.parameters()).device
+        total, right, seen = 0.0, 0, 0
+        for batch in range(self.batches):
+            step = epoch * self.batches + batch
+            before_step(step)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * self._rate(step)
+            chosen = order[batch :: self.batches]
+            codes = augmented(self.images[chosen].to(device), self.recipe, self.generator)
+            targets = self.labels[chosen].to(device)
+            values = _real(codes, 1.0)
+            logits = model(values if input_step == 1.0 else values * input_step)
+            value = loss(values, logits, targets)
+            if not math.isfinite(value.item()):
+                raise NonFinite(
+                    f"{self.stage} training, epoch {epoch + 1}, step {batch + 1}: the loss "
+                    f"is {value.item()}; expected a finite number; lower the learning rate"
+                )
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+            average.update(model, step)
+            total, seen = total + value.item() * len(chosen), seen + len(chosen)
+            right += int((logits.argmax(1) == targets).sum())
+        return total / seen, right / seen
 
     def _rate(self, step: int) -> float:
         rise = max(1, round(WARM_UP * self.steps))
@@ -201,28 +252,47 @@ class _Run:
             return (step + 1) / rise
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, self.steps - rise))))
 
-    def _shifted(self, images: Tensor) -> Tensor:
-        """Each image moved by up to `shift_pixels`, code 0 entering at the edge."""
-        most = self.recipe.shift_pixels
-        if most == 0:
-            return images
-        padded = functional.pad(images, (most, most, most, most))
-        n, _, height, width = images.shape
-        down, right = torch.randint(0, 2 * most + 1, (2, n, 1), generator=self.generator)
-        rows = (down + torch.arange(height))[:, :, None]
-        columns = (right + torch.arange(width))[:, None, :]
-        return padded[torch.arange(n)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+
+class _Average:
+    """Moving average of all float figures of a model; early steps weigh more, so that it follows from the start."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {name: value.detach().clone() for name, value in self._figures(model)} if decay else {}
+
+    @staticmethod
+    def _figures(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        return ((name, value) for name, value in model.state_dict().items() if value.is_floating_point())
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move towards the model as it is now."""
+        if self.decay:
+            share = 1 - min(self.decay, (1 + step) / (10 + step))
+            for name, value in self._figures(model):
+                self.values[name].lerp_(value, share)
+
+    @torch.no_grad()
+    def take_over(self, model: nn.Module) -> None:
+        """Put the average in the model's place."""
+        if self.decay:
+            model.load_state_dict(model.state_dict() | self.values)
 
 
-def _optimizer(model: nn.Module, rate: float, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with decay on weights alone and a rate of its own for thresholds and clips."""
+def _groups(model: nn.Module, rate: float, threshold_rate: float, decay: float) -> list[dict[str, object]]:
+    """Parameters with their peak rates: decay on weights alone, a rate of their own for thresholds and clips."""
     kinds = (WeightThreshold, LearnableClip)
-    scales = [p for module in model.modules() if isinstance(module, kinds) for p in module.parameters()]
-    known = {id(p) for p in scales}
-    others = [p for p in model.parameters() if id(p) not in known]
-    groups = [
-        {"params": [p for p in others if p.dim() > 1], "lr": rate, "weight_decay": recipe.weight_decay},
-        {"params": [p for p in others if p.dim() <= 1], "lr": rate, "weight_decay": 0.0},
-        {"params": scales, "lr": recipe.threshold_rate, "weight_decay": 0.0},
+    scales = {id(p): p for module in model.modules() if isinstance(module, kinds) for p in module.parameters()}
+    others = [p for p in model.parameters() if id(p) not in scales and p.requires_grad]
+    groups: list[dict[str, object]] = [
+        {"params": [p for p in others if p.dim() > 1], "peak": rate, "weight_decay": decay},
+        {"params": [p for p in others if p.dim() <= 1], "peak": rate, "weight_decay": 0.0},
+        {"params": [p for p in scales.values() if p.requires_grad], "peak": threshold_rate, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]])
+    return [group for group in groups if group["params"]]
+
+
+def _optimizer(name: str, groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=1.0, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=1.0)

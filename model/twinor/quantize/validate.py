@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from twinor.quantize.progress import Progress
     from twinor.quantize.recipe import Recipe
-    from twinor.quantize.train import Progress
 
 __all__ = ["Evaluate", "FoldResult", "crossval", "total"]
 

@@ -5,16 +5,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import fx
-
     from twinor.network import Sides
+
+    class Call(Protocol):
+        """A traced call."""
+
+        target: Any
+        args: tuple[Any, ...]
+        kwargs: dict[str, Any]
+
 
 __all__ = ["Window", "conv_window", "pool_window"]
 
@@ -60,7 +66,7 @@ def conv_window(layer: nn.Module) -> Window:
 
 
 def pool_window(
-    node: fx.Node,
+    node: Call,
     module: nn.Module | None,
     before: tuple[int, ...],
     after: tuple[int, ...],
@@ -108,7 +114,7 @@ def _adaptive(before: tuple[int, ...], after: tuple[int, ...], refuse: Callable[
     return Window(kernel=kernel, stride=kernel, padding=((0, 0),) * len(kernel), divisor=prod(kernel))
 
 
-def _options(node: fx.Node, module: nn.Module | None, kind: str) -> dict[str, Any]:
+def _options(node: Call, module: nn.Module | None, kind: str) -> dict[str, Any]:
     names = (*OPTIONS, *REST[kind])
     if module is not None:
         return {name: getattr(module, name) for name in names if hasattr(module, name)}

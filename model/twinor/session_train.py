@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `twinor train` does: data and recipe to a packed integer network, with learning curves; resumable."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from twinor import models, tables
+from twinor.data import digits, split
+from twinor.datasets import Parts, load_parts
+from twinor.errors import ConfigError
+from twinor.network_file import load_network, save_network
+from twinor.quantize.key import content_key
+from twinor.quantize.progress import Checkpoint
+from twinor.session import write_json
+from twinor.store import make_folder
+from twinor.workbench import percent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from twinor.data import Dataset
+    from twinor.quantize.fitting import Fitted
+    from twinor.quantize.progress import Progress
+    from twinor.quantize.recipe import Recipe
+
+__all__ = ["parts_of", "train"]
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def parts_of(recipe: Recipe, data_dir: Path | None) -> Parts:
+    """Training and test images of a recipe; the digits are divided as everywhere, fold 0 is tested."""
+    if recipe.data != "digits":
+        return load_parts(recipe.data, folder=data_dir, image=recipe.image)
+    data = digits()
+    chosen = split(data.labels)
+
+    def part(index: NDArray[np.int64]) -> Dataset:
+        return type(data)(images=data.images[index], labels=data.labels[index], input_bits=data.input_bits)
+
+    return Parts(name="digits", train=part(chosen.train), test=part(chosen.test))
+
+
+def train(
+    recipe: Recipe,
+    name: str,
+    *,
+    data_dir: Path | None,
+    threads: int,
+    device: str,
+    out: Path,
+    console: Console,
+) -> None:
+    """Train, convert, and classify the test images once; `<name>.npz`, `<name>.json` and the learning curves.
+
+    Raises:
+        ConfigError: no such device.
+        TwinorError: data are missing, a file cannot be written, training diverges.
+    """
+    chosen = _device(device)
+    models.check(recipe.arch)
+    parts = parts_of(recipe, data_dir)
+    make_folder(out)
+    key = content_key(parts.train, recipe=recipe, threads=threads)
+    console.print(
+        f"{recipe.arch} on {recipe.data}, {len(parts.train.labels):,} training images of {parts.train.input_bits} "
+        f"bits, seed {recipe.seed}, {chosen}, {threads} thread{'s' * (threads > 1)}",
+        soft_wrap=True,
+    )
+    done = _done(out / name, key)
+    if done is not None:
+        _show(done, len(parts.test.labels), console)
+        console.print(f"{out / name}.npz holds this training; delete it to train again", soft_wrap=True)
+        return
+    checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key)
+    began = time.monotonic()
+    with tables.Progress(console) as progress:
+
+        def report(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+            progress.show(f"train {stage}", epoch, epochs, note=f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %")
+
+        fitted = _fit(recipe, parts, report, checkpoint, threads=threads, device=chosen)
+    scores = _scores(fitted, parts.test)
+    _show(scores, len(parts.test.labels), console)
+    save_network(out / f"{name}.npz", fitted.network)
+    console.print(f"wrote {out / name}.npz", soft_wrap=True)
+    result = {"recipe": asdict(recipe), "key": key, "seconds": time.monotonic() - began, "accuracy": scores}
+    heads = ("stage", "epoch", "loss", "accuracy")
+    history = [dict(zip(heads, entry, strict=True)) for entry in checkpoint.history]
+    write_json(out / f"{name}.json", result | {"history": history}, console)
+    checkpoint.remove()
+
+
+def _device(device: str) -> str:
+    """`auto` is a GPU where there is one."""
+    import torch
+
+    there = torch.cuda.is_available()
+    if device not in DEVICES or (device == "cuda" and not there):
+        raise ConfigError(f"--device {device}: expected one of {', '.join(DEVICES)}; cuda needs a GPU")
+    return ("cuda" if there else "cpu") if device == "auto" else device
+
+
+def _fit(
+    recipe: Recipe, parts: Parts, report: Progress, checkpoint: Checkpoint, *, threads: int, device: str
+) -> Fitted:
+    from twinor.quantize.fitting import fit
+
+    origin = {"key": checkpoint.key}
+    return fit(
+        recipe, parts.train, provenance=origin, progress=report, checkpoint=checkpoint, threads=threads, device=device
+    )
+
+
+def _done(stem: Path, key: str) -> dict[str, float] | None:
+    """Accuracies of this very training, if its files are there."""
+    network, result = stem.with_name(stem.name + ".npz"), stem.with_name(stem.name + ".json")
+    if not (network.is_file() and result.is_file()) or load_network(network).provenance.get("key") != key:
+        return None
+    told: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))["accuracy"]
+    return told
+
+
+def _show(scores: dict[str, float], images: int, console: Console) -> None:
+    tables.show("accuracy on the test images", tables.accuracy(scores, images), console)
+
+
+def _scores(fitted: Fitted, test: Dataset) -> dict[str, float]:
+    """Accuracy of the float network, of the quantized torch network, and of the integers alone, in percent."""
+    import torch
+
+    from twinor import integer
+    from twinor.quantize.train import predict
+
+    images = torch.from_numpy(test.images)
+    classes = {
+        "float": predict(fitted.teacher, images, input_step=fitted.input_step).numpy(),
+        "fake-quantized": predict(fitted.model, images).numpy(),
+        "int4": integer.logits(fitted.network, test.images).argmax(axis=1),
+    }
+    return {engine: percent(found, test.labels) for engine, found in classes.items()}
