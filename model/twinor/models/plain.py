@@ -45,7 +45,7 @@ def vgg7(*, channels: int = 3, classes: int = 10, width: float = 1.0) -> nn.Sequ
         >>> vgg7()(torch.zeros(1, 3, 32, 32)).shape
         torch.Size([1, 10])
     """
-    return _convolutions(channels, classes, [32, 32, "pool", 64, 64, "pool", 128, 128, "pool", 256, "last"], width)
+    return _convolutions(channels, classes, [16, 32, "pool", 64, 64, "pool", 128, 128, "pool", 256, "last"], width)
 
 
 def vgg16(*, channels: int = 3, classes: int = 10, width: float = 1.0) -> nn.Sequential:
