@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tb.common.configs import PULSED, RAGGED, RAGGED_OFFSET, REFERENCED, SHARED, SLICED, TINY, TWOS
+from tb.common.configs import CORRECTED, PULSED, RAGGED, RAGGED_OFFSET, REFERENCED, SHARED, SLICED, TINY, TWOS
 from tb.common.dies import make_die
 from tb.common.results import read_results
 from tb.common.runner import BenchFailed, BuildFailed, run_bench
@@ -29,8 +29,8 @@ BLOCKS = (
 )
 """The synthesizable blocks, then the behavioural half without what only wires it up."""
 
-CONFIGS = (RAGGED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY, PULSED, REFERENCED)
-"""All three encodings, sizes that divide nothing, weight slices, shared input slices, pulses, reference columns.
+CONFIGS = (CORRECTED, RAGGED_OFFSET, TWOS, SLICED, SHARED, TINY, PULSED, REFERENCED)
+"""All three encodings, sizes that divide nothing, column correction, slices of every kind, pulses, reference columns.
 
 The sharpest come first.
 """
@@ -71,7 +71,7 @@ def steps_of(block: str) -> list[Step]:
         return [Step(block, RAGGED), *benches, Step(block, TINY)]
     steps = [Step(bench, config) for bench in dict.fromkeys((block, "cim_macro")) for config in CONFIGS]
     more = [Step(block, TINY, module="tb.tb_prog_ctrl_passes")] * (block == "prog_ctrl")
-    more += [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (RAGGED, TINY)]
+    more += [Step("cim_macro", config, module="tb.tb_cim_macro_words") for config in (CORRECTED, TINY)]
     return [*steps, *more, Step("cim_macro", TINY, module="tb.tb_cim_macro_prog")]
 
 

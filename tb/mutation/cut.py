@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import resource
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +51,13 @@ class Cut:
     netlist: Netlist
 
 
-def yosys(script: list[str], folder: Path) -> str:
+def yosys(script: list[str], folder: Path, *, until: float = math.inf) -> str:
     """Run a script; returns what Yosys prints.
+
+    Args:
+        script: its lines.
+        folder: where it runs.
+        until: time of `time.monotonic` at which it is stopped.
 
     Raises:
         NotProven: Yosys stops with an error, or does not stop.
@@ -58,13 +65,14 @@ def yosys(script: list[str], folder: Path) -> str:
     (folder / "script.ys").write_text("\n".join(script) + "\n", encoding="utf-8")
     command = ["yosys", "-s", "script.ys"]
     limit = (resource.RLIMIT_AS, (BYTES, BYTES))
+    seconds = min(SECONDS, max(until - time.monotonic(), 0.1))
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS,
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=seconds,
             preexec_fn=lambda: resource.setrlimit(*limit),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise NotProven(f"Yosys found neither a proof nor a difference in {SECONDS} s") from None
+        raise NotProven(f"Yosys found neither a proof nor a difference in {seconds:.0f} s") from None
     if done.returncode:
         raise NotProven(f"Yosys: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return done.stdout

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tb.common.sources import expected_parameters
 from tb.mutation.cut import Cut, NotProven, cut, yosys
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Proof", "prove"]
 
+SECONDS = 900
+"""Of one mutant's proof, all configurations and assumptions together; without one it counts as a survivor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -42,6 +46,13 @@ class Proof:
     holds: bool
     assumptions: tuple[str, ...]
     reason: str
+
+
+class _Attempt(NamedTuple):
+    """Where a proof is made, and when it is given up."""
+
+    folder: Path
+    until: float
 
 
 @dataclass
@@ -62,45 +73,47 @@ def prove(mutant: Mutant, configs: Sequence[Config], rtl: Path, folder: Path) ->
     pairs: list[tuple[Config, Cut, Cut]] = []
     try:
         pairs += [(config, *cut(mutant.block, mutant.mutated, config, rtl, folder)) for config in configs]
-        return _least(interface, pairs, folder)
+        return _least(interface, pairs, _Attempt(folder, time.monotonic() + SECONDS))
     except NotProven as reason:
         return Proof(False, (), str(reason))
 
 
-def _least(interface: Interface, pairs: list[tuple[Config, Cut, Cut]], folder: Path) -> Proof:
+def _least(interface: Interface, pairs: list[tuple[Config, Cut, Cut]], attempt: _Attempt) -> Proof:
     """The first configuration tells which assumptions can go; the others must agree."""
 
     def proven(assumed: list[str], some: list[tuple[Config, Cut, Cut]]) -> bool:
         with suppress(NotProven):
-            _prove_all(interface, assumed, some, folder)
+            _prove_all(interface, assumed, some, attempt)
             return True
         return False
 
     if proven([], pairs):
         return Proof(True, (), "")
     every = needed = list(interface.assumptions)
-    _prove_all(interface, every, pairs[:1], folder)
+    _prove_all(interface, every, pairs[:1], attempt)
     for name in every:
         fewer = [other for other in needed if other != name]
         needed = fewer if proven(fewer, pairs[:1]) else needed
     if not proven(needed, pairs):
         needed = every
-        _prove_all(interface, needed, pairs, folder)
+        _prove_all(interface, needed, pairs, attempt)
     return Proof(True, tuple(needed), "")
 
 
-def _prove_all(interface: Interface, assumed: list[str], pairs: list[tuple[Config, Cut, Cut]], folder: Path) -> None:
+def _prove_all(
+    interface: Interface, assumed: list[str], pairs: list[tuple[Config, Cut, Cut]], attempt: _Attempt
+) -> None:
     for config, gold, gate in pairs:
         for name, part in (("gold", gold), ("gate", gate)):
             text = json.dumps({"creator": "twinor", "modules": {name: part.netlist}})
-            (folder / f"{name}.json").write_text(text, encoding="utf-8")
+            (attempt.folder / f"{name}.json").write_text(text, encoding="utf-8")
         try:
-            _induct(interface, assumed, config, gold, gate, folder)
+            _induct(interface, assumed, config, gold, gate, attempt)
         except NotProven as reason:
             raise NotProven(f"{config.name}: {reason}") from None
 
 
-def _induct(interface: Interface, assumed: list[str], config: Config, gold: Cut, gate: Cut, folder: Path) -> None:
+def _induct(interface: Interface, assumed: list[str], config: Config, gold: Cut, gate: Cut, attempt: _Attempt) -> None:
     """Weaken the relation until it is kept.
 
     Raises:
@@ -110,8 +123,8 @@ def _induct(interface: Interface, assumed: list[str], config: Config, gold: Cut,
     outputs = [name for name, (direction, _) in gold.ports.items() if direction == "output"]
     while True:
         text = _miter(interface, assumed, config, gold, gate, claims, outputs)
-        (folder / "miter.v").write_text(text, encoding="utf-8")
-        failing = _check(len(outputs) + 2 * len(claims), folder)
+        (attempt.folder / "miter.v").write_text(text, encoding="utf-8")
+        failing = _check(len(outputs) + 2 * len(claims), attempt)
         if not failing:
             return
         bad = [outputs[n] for n in failing if n < len(outputs)]
@@ -200,7 +213,7 @@ def _miter(
     return f"`default_nettype none\nmodule miter (\n  {head}\n);\n" + "\n".join(lines) + "\nendmodule\n"
 
 
-def _check(width: int, folder: Path) -> list[int]:
+def _check(width: int, attempt: _Attempt) -> list[int]:
     """Bits of `ok` that a counterexample clears; none if there is no counterexample."""
     script = [
         "read_json gold.json",
@@ -213,7 +226,7 @@ def _check(width: int, folder: Path) -> list[int]:
         "opt_clean",
         f"sat -enable_undef -set-def-inputs -prove ok {width}'b{'1' * width} -show ok miter",
     ]
-    said = yosys(script, folder)
+    said = yosys(script, attempt.folder, until=attempt.until)
     if "no model found: SUCCESS" in said:
         return []
     model = re.search(r"^\s*\\ok\s.*?([01x]+)\s*$", said, flags=re.MULTILINE)
