@@ -9,6 +9,7 @@
     clip        activations to 4 bits: learnable clip
     requant     real scale and offset -> mult, add, shift
     modules     layers that compute on integer codes in training and evaluation
+    macro       the macro and its ADCs in the loop of training
     network     QuantNetwork: those layers as a graph
     recipe      every number of a training, from a file
     train       float training, then training on codes; augment changes images, progress keeps checkpoints
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from twinor.quantize.cache import trained_digits
     from twinor.quantize.convert import to_integer
     from twinor.quantize.fitting import Fitted, fit
+    from twinor.quantize.macro import Macro
     from twinor.quantize.network import QuantNetwork
     from twinor.quantize.prepare import quantize
     from twinor.quantize.progress import Checkpoint, Progress
@@ -42,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "Fitted",
     "FoldResult",
+    "Macro",
     "Phase",
     "Progress",
     "QuantNetwork",
@@ -68,6 +71,7 @@ _HOMES = {
     "recipe": ("Recipe", "load_recipe"),
     "thresholds": ("Phase",),
     "fitting": ("Fitted", "fit"),
+    "macro": ("Macro",),
     "progress": ("Checkpoint", "Progress"),
     "train": ("deterministic", "predict", "train_float", "train_quantized"),
     "validate": ("FoldResult", "crossval", "total"),

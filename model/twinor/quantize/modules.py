@@ -25,11 +25,13 @@ from twinor.quantize.requant import (
     requantize,
     shaped,
     shortcut_mult,
+    straight_through,
 )
 from twinor.quantize.thresholds import WEIGHT_MAX, Phase, WeightThreshold
 
 if TYPE_CHECKING:
     from twinor.quantize.clip import LearnableClip
+    from twinor.quantize.macro import Macro
     from twinor.quantize.windows import Window
 
 __all__ = [
@@ -70,9 +72,14 @@ class QuantLayer(nn.Module):
         norm: batch norm whose figures end up in requantization, or None.
         clip: learnable clip, shared where layers are joined, or None for the logits.
         relu: whether logits below 0 are cut off.
+        input_min: lowest code that comes in.
         input_max: largest magnitude of a code that comes in.
         shortcut_max: largest magnitude of a code of the shortcut, 0 without one.
+        groups: of a convolution.
+        macro: computes the accumulators as a macro's ADCs would; None for exact ones.
     """
+
+    groups = 1
 
     def __init__(
         self,
@@ -83,6 +90,7 @@ class QuantLayer(nn.Module):
         sources: tuple[str, ...],
         clip: LearnableClip | None,
         input_max: int,
+        input_min: int = 0,
         shortcut_max: int = 0,
         relu: bool = False,
     ) -> None:
@@ -95,6 +103,7 @@ class QuantLayer(nn.Module):
             sources: names of the layers that it takes.
             clip: of its outputs; None for the logits, which have one threshold for all channels.
             input_max: largest magnitude of a code that comes in.
+            input_min: lowest code that comes in.
             shortcut_max: largest magnitude of a code of the shortcut.
             relu: whether logits are cut off at 0.
         """
@@ -110,7 +119,8 @@ class QuantLayer(nn.Module):
         self.threshold = WeightThreshold(len(self.weight), common=plain or fixed)
         if fixed:
             self.threshold.log2_t.requires_grad_(False)
-        self.input_max, self.shortcut_max = input_max, shortcut_max
+        self.input_min, self.input_max, self.shortcut_max = input_min, input_max, shortcut_max
+        self.macro: Macro | None = None
 
     @property
     def acc_max(self) -> int:
@@ -123,7 +133,23 @@ class QuantLayer(nn.Module):
         return self.clip is None and self.norm is None and not self.shortcut_max
 
     def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
-        """Dot products of codes with weight codes, float32[N, out, ...], integer-valued."""
+        """Dot products of codes with weight codes, float32[N, out, ...], as the macro gives them if there is one.
+
+        Gradients are those of the exact products.
+        """
+        acc = self.dot(values, weight)
+        return acc if self.macro is None else straight_through(self.macro(self, values, weight), acc)
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Codes with what stands beside the image."""
+        return values
+
+    def dot(self, values: Tensor, weight: Tensor) -> Tensor:
+        """Exact dot products, integer-valued."""
+        raise NotImplementedError
+
+    def dot_dense(self, padded: Tensor, weight: Tensor) -> Tensor:
+        """The same of codes that are padded, with weights for all their channels, whatever the groups."""
         raise NotImplementedError
 
     def forward(self, x: Codes, shortcut: Codes | None = None) -> Codes:
@@ -238,25 +264,40 @@ class QuantConv(QuantLayer):
         assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         self.window, self.groups, self.padding_mode = window, layer.groups, layer.padding_mode
 
-    def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
+    def padded(self, values: Tensor) -> Tensor:
+        """float32[N, in, ...] with what stands beside the image."""
+        if not any(map(any, self.window.padding)):
+            return values
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return functional.pad(values, _sides(self.window), mode=mode)
+
+    def dot(self, values: Tensor, weight: Tensor) -> Tensor:
         """float32[N, in, ...] and float32[out, in / groups, ...] to float32[N, out, ...]."""
-        w, even = self.window, all(before == after for before, after in self.window.padding)
-        if even and self.padding_mode == "zeros":
-            padding = tuple(before for before, _ in w.padding)
-        else:
-            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            values, padding = functional.pad(values, _sides(w), mode=mode), (0,) * len(w.kernel)
-        convolve = CONVOLVE[len(w.kernel) - 1]
-        result: Tensor = convolve(values, weight, None, w.stride, padding, w.gaps, self.groups)
+        padding = self.window.padding
+        if self.padding_mode == "zeros" and all(before == after for before, after in padding):
+            return self._convolve(values, weight, self.groups, tuple(before for before, _ in padding))
+        return self._convolve(self.padded(values), weight, self.groups)
+
+    def dot_dense(self, padded: Tensor, weight: Tensor) -> Tensor:
+        """float32[N, C, ...] and float32[out, C, ...] to float32[N, out, ...]."""
+        return self._convolve(padded, weight, 1)
+
+    def _convolve(self, values: Tensor, weight: Tensor, groups: int, padding: tuple[int, ...] | int = 0) -> Tensor:
+        w = self.window
+        result: Tensor = CONVOLVE[len(w.kernel) - 1](values, weight, None, w.stride, padding, w.gaps, groups)
         return result
 
 
 class QuantLinear(QuantLayer):
     """Matrix product of codes."""
 
-    def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
+    def dot(self, values: Tensor, weight: Tensor) -> Tensor:
         """float32[N, in] and float32[out, in] to float32[N, out]."""
         return functional.linear(values, weight)
+
+    def dot_dense(self, padded: Tensor, weight: Tensor) -> Tensor:
+        """float32[N, in] and float32[out, in] to float32[N, out]."""
+        return functional.linear(padded, weight)
 
 
 def _sides(window: Window) -> list[int]:

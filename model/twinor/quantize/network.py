@@ -17,6 +17,8 @@ from twinor.quantize.thresholds import Phase, WeightThreshold
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from twinor.quantize.macro import Macro
+
 __all__ = ["QuantNetwork"]
 
 
@@ -54,6 +56,11 @@ class QuantNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, WeightThreshold | LearnableClip):
                 module.phase = phase
+
+    def set_macro(self, macro: Macro | None) -> None:
+        """Let a macro compute every accumulator from now on; None for exact ones."""
+        for layer in self.weight_layers():
+            layer.macro = macro
 
     @contextmanager
     def observing(self) -> Iterator[None]:

@@ -171,6 +171,7 @@ class _Build:
             "sources": sources + ((shortcut,) if shortcut else ()),
             "clip": None if logits else LearnableClip(signed=relu is None, limit=relu.limit if relu else None),
             "input_max": self._largest(sources[0]),
+            "input_min": 0 if (came := self.clips[sources[0]]) is None else came.lo,
             "shortcut_max": self._largest(shortcut) if shortcut else 0,
             "relu": logits and relu is not None,
         }

@@ -77,6 +77,10 @@ class Recipe:
     """First steps on codes, in which statistics set thresholds and clips."""
     frozen_share: float = 0.25
     """Last share of the steps on codes, in which thresholds, clips and batch statistics stay."""
+    macro: str = ""
+    """Preset of a macro whose ADCs are in the loop of the last epochs; none if empty."""
+    macro_share: float = 0.5
+    """Last share of the epochs on codes that it is in."""
     distillation: float = 0.7
     """Share of the loss that compares with the float network; the rest compares with the labels."""
     temperature: float = 2.0
@@ -87,7 +91,7 @@ class Recipe:
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"recipe: optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer}")
         lowest = ("seed", "shift_pixels", "cutout_pixels", "weight_decay", "quant_decay")
-        shares = ("label_smoothing", "frozen_share", "distillation", "average")
+        shares = ("label_smoothing", "frozen_share", "macro_share", "distillation", "average")
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, str | bool):

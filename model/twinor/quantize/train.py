@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from twinor.calibrate import calibrate
+from twinor.config import load
 from twinor.errors import NonFinite
 from twinor.quantize.augment import augmented
 from twinor.quantize.clip import LearnableClip
+from twinor.quantize.convert import to_integer
+from twinor.quantize.macro import Macro
 from twinor.quantize.progress import Checkpoint, Progress
 from twinor.quantize.thresholds import Phase, WeightThreshold
 
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
     Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 __all__ = ["deterministic", "predict", "train_float", "train_quantized"]
+
+CALIBRATION_IMAGES = 128
+"""Training images on which the steps of a macro in the loop are calibrated."""
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
@@ -125,13 +132,26 @@ def train_quantized(
     run = _Run(stage="int4", epochs=recipe.quant_epochs, images=images, labels=labels, recipe=recipe)
     freeze = run.steps - round(recipe.frozen_share * run.steps)
 
+    with_macro = run.steps - round(recipe.macro_share * recipe.quant_epochs) * run.batches
+
     def phase(step: int) -> None:
         sampling, training = step < recipe.sample_steps, step < freeze
         model.set_phase(Phase.SAMPLE if sampling else Phase.TRAIN if training else Phase.FREEZE)
+        if recipe.macro and step >= with_macro and step % run.batches == 0:
+            _calibrated_macro(model, images, recipe.macro)
 
     groups = _groups(model, recipe.quant_rate, recipe.threshold_rate, recipe.quant_decay)
     run.go(model, _optimizer("adamw", groups), loss, progress, checkpoint, before_step=phase)
     model.set_phase(Phase.FREEZE)
+    model.set_macro(None)
+
+
+def _calibrated_macro(model: QuantNetwork, images: Tensor, preset: str) -> None:
+    """Put a macro into the loop, its ADC steps calibrated on training images for the network as it is now."""
+    config = load(preset)
+    steps = calibrate(config, to_integer(model), images[:CALIBRATION_IMAGES].cpu().numpy())
+    model.set_macro(Macro(config=config, steps=steps))
+    model.train()
 
 
 @torch.no_grad()

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The macro in the training loop gives the integers of the engines, and gradients of the exact products."""
+
+import numpy as np
+import pytest
+import torch
+from ordinary_networks import NETWORKS
+from test_ordinary_networks import STEP, settled
+from torch import nn
+from twinor.calibrate import calibrate
+from twinor.config import replace
+from twinor.die import ideal_die
+from twinor.errors import ConfigError
+from twinor.place import place
+from twinor.quantize import Macro, Recipe, deterministic, quantize, to_integer, train_quantized
+from twinor.run import chain_runner, forward
+
+from tb.common.configs import EXACT, NOR40, REFERENCED
+
+WIDE = {"psum_bits": 24, "max_rounds": 8}
+MACROS = [
+    replace(NOR40, name="nor40_coarse", adc_bits=5),
+    replace(NOR40, name="nor40_groups", active_rows=60, adc_bits=5),
+    replace(NOR40, name="nor40_shared", slice_accumulation="analog", adc_bits=6),
+    replace(NOR40, name="nor40_sliced", cell_bits=2, dac_bits=1, adc_bits=6, rows=104, active_rows=104),
+    replace(EXACT, name="offset_coarse", step="calibrated", adc_bits=5, active_rows=64, dac_bits=2, **WIDE),
+    replace(EXACT, name="twos", weight_encoding="twos_complement", cell_bits=1, step="calibrated", adc_bits=4, **WIDE),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_generator():
+    with deterministic():
+        yield
+
+
+def in_loop(config, name, *, count=6):
+    """A calibrated quantized network with the macro in its loop, its integers, and images."""
+    model, images = settled(name)
+    quant = quantize(model, input_shape=tuple(images.shape[1:]), input_step=STEP, calibration=images)
+    network, some = to_integer(quant), images[:count]
+    steps = calibrate(config, network, some.numpy())
+    quant.set_macro(Macro(config=config, steps=steps))
+    return quant, network, steps, some
+
+
+@pytest.mark.parametrize("config", MACROS, ids=lambda config: config.name)
+@pytest.mark.parametrize("name", ["resnet", "mobilenet_v2", "dilated", "m5"])
+def test_the_macro_in_the_loop_is_the_macro(name, config):
+    """Shortcuts, signed codes, depthwise and grouped convolutions; ADCs that round and clip."""
+    quant, network, steps, images = in_loop(config, name)
+    placement = place(config, network, steps)
+    runner = chain_runner(config, ideal_die(config, placement.levels), backend="fast")
+    expected = forward(network, placement, images.numpy(), runner)
+    with torch.no_grad():
+        assert np.array_equal(quant.codes(images).values.numpy(), expected)
+        quant.set_macro(None)
+        rounded = any(step > 2 for of_layer in steps.values() for row in of_layer for step in row)
+        assert not (rounded and np.array_equal(quant.codes(images).values.numpy(), expected))  # the ADC is felt
+
+
+def test_every_ordinary_network_runs_with_the_default_macro_in_the_loop():
+    for name in NETWORKS:
+        quant, _, _, images = in_loop(NOR40, name, count=2)
+        assert quant.codes(images).values.isfinite().all()
+
+
+def test_gradients_pass_the_converters_straight_through():
+    quant, _, _, images = in_loop(NOR40, "resnet")
+    layer = next(quant.weight_layers())
+    values, weight = images.float(), layer.threshold(layer.weight)[0].detach().requires_grad_()
+    upstream = torch.randn_like(layer.dot(values, weight))
+    (layer.accumulate(values, weight) * upstream).sum().backward()
+    seen, weight.grad = weight.grad, None
+    (layer.dot(values, weight) * upstream).sum().backward()
+    torch.testing.assert_close(seen, weight.grad)
+
+
+def test_a_disturbance_is_added_before_the_conversion():
+    quant, _, steps, images = in_loop(NOR40, "resnet")
+    calm = quant.codes(images).values
+    seen = []
+
+    def lifted(q):
+        seen.append(q.shape)
+        return torch.full_like(q, 1000.0)
+
+    quant.set_macro(Macro(config=NOR40, steps=steps, disturb=lifted))
+    layer = next(quant.weight_layers())
+    acc = layer.accumulate(images.float(), layer.threshold(layer.weight)[0])
+    slices = steps[layer.name]
+    assert acc.unique().tolist() == [127 * sum(step[0] << 2 * i for i, step in enumerate(slices))]
+    assert len(seen) == 2
+    assert not torch.equal(quant.codes(images).values, calm)
+
+
+@pytest.mark.parametrize("config", [replace(NOR40, bias_rows=4), REFERENCED], ids=["bias_rows", "ref_cols"])
+def test_what_belongs_to_placement_is_refused(config):
+    with pytest.raises(ConfigError, match=r"a macro in the training loop has none: train with it at 0"):
+        Macro(config=config, steps={})
+
+
+def test_training_through_the_macro_lowers_its_loss():
+    """A coarse converter changes the logits; a few steps with it in the loop bring them back towards the old ones."""
+    coarse = replace(NOR40, name="coarse", adc_bits=5)
+    quant, _, steps, images = in_loop(coarse, "lenet5", count=48)
+    quant.set_macro(None)
+    target = quant(images).detach()
+    quant.set_macro(Macro(config=coarse, steps=steps))
+    quant.train()
+    optimizer = torch.optim.Adam(quant.parameters(), lr=3e-4)
+    losses = []
+    for _ in range(40):
+        loss = nn.functional.mse_loss(quant(images), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-10:]) < 0.85 * losses[0]
+
+
+def test_a_recipe_brings_the_macro_into_the_last_epochs():
+    """Steps are calibrated anew for each of them, from training images, and are steps that the hardware can set."""
+    model, images = settled("lenet5")
+    seen = []
+    quant = quantize(model, input_shape=tuple(images.shape[1:]), input_step=STEP)
+    recipe = Recipe(batch_size=32, quant_epochs=4, sample_steps=2, macro="nor40_int4", macro_share=0.5, shift_pixels=0)
+    labels = torch.randint(0, 4, (len(images),))
+    layer = next(quant.weight_layers())
+    train_quantized(quant, model, images, labels, recipe=recipe, progress=lambda *_: seen.append(layer.macro))
+    assert [macro is None for macro in seen] == [True, True, False, False]
+    assert seen[2] is not seen[3] and seen[3].config == NOR40
+    assert all(step in NOR40.steps for of_layer in seen[3].steps.values() for row in of_layer for step in row)
+    assert layer.macro is None  # what is converted and evaluated is exact again
