@@ -85,6 +85,37 @@ def train(
 
 
 @app.command()
+def table(
+    data: Annotated[str, typer.Argument(help="Data set whose checkpoints are evaluated: cifar10.")],
+    preset: Preset = DEFAULT,
+    images: Annotated[int | None, typer.Option(min=1, help="How many test images; all without it.")] = None,
+    dies: Annotated[int, typer.Option(min=0, help="Varied dies.")] = 3,
+    few: Annotated[int, typer.Option(min=1, help="Test images for each die and each number of ADC bits.")] = 1000,
+    adc_bits: Annotated[str, typer.Option(help="Numbers of ADC bits, as 5,6,7.")] = "5,6,7,8,9,10",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
+    ] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Another folder of packed networks.")] = None,
+    out: Out = BUILD,
+) -> None:
+    """Accuracy of every checkpoint: float, integers alone, on the macro, on varied dies, by ADC bits."""
+    from twinor import session_table
+
+    session_table.table(
+        data,
+        preset=preset,
+        images=images,
+        dies=dies,
+        few=few,
+        adc_bits=_numbers(adc_bits),
+        data_dir=data_dir,
+        checkpoints=checkpoints or session_table.CHECKPOINTS,
+        out=out,
+        console=console,
+    )
+
+
+@app.command()
 def run(
     preset: Preset = DEFAULT,
     backend: Annotated[str, typer.Option(help="golden, fast or rtl.")] = "fast",
@@ -224,6 +255,14 @@ def crossval(preset: Preset = DEFAULT, seed: Seed = 0, out: Out = BUILD) -> None
     from twinor import session
 
     session.crossval(preset, seed=seed, out=out, console=console)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Numbers with commas between them, none for an empty text."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise TwinorError(f"--adc-bits {text}: expected numbers with commas between them, as 5,6,7") from None
 
 
 def main() -> None:

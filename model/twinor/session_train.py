@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from twinor import models, tables
@@ -90,7 +90,9 @@ def train(
         fitted = _fit(recipe, parts, report, checkpoint, threads=threads, device=chosen)
     scores = _scores(fitted, parts.test)
     _show(scores, len(parts.test.labels), console)
-    save_network(out / f"{name}.npz", fitted.network)
+    reached = {engine: f"{score:.2f}" for engine, score in scores.items()}
+    network = replace(fitted.network, provenance=fitted.network.provenance | reached)
+    save_network(out / f"{name}.npz", network)
     console.print(f"wrote {out / name}.npz", soft_wrap=True)
     result = {"recipe": asdict(recipe), "key": key, "seconds": time.monotonic() - began, "accuracy": scores}
     heads = ("stage", "epoch", "loss", "accuracy")

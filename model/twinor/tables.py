@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
@@ -18,8 +19,22 @@ if TYPE_CHECKING:
     from twinor.cosim.network import LayerResult
     from twinor.program import LevelResult, MacroResult
     from twinor.quantize import FoldResult
+    from twinor.session_table import Row
 
-__all__ = ["Progress", "accuracy", "folds", "layers", "outcome", "pulses", "reached", "seams", "show"]
+__all__ = [
+    "Progress",
+    "accuracy",
+    "folds",
+    "layers",
+    "networks",
+    "networks_varied",
+    "outcome",
+    "published",
+    "pulses",
+    "reached",
+    "seams",
+    "show",
+]
 
 
 def _table(*columns: str) -> Table:
@@ -66,6 +81,33 @@ def folds(results: Sequence[FoldResult], whole: FoldResult) -> Table:
     table = _table("fold", "images", "float", "fake-quantized", "int4")
     for name, result in [*((str(k), r) for k, r in enumerate(results)), ("all", whole)]:
         table.add_row(name, str(result.images), *(f"{p:.2f} %" for p in result.percent()))
+    return table
+
+
+def networks(rows: Sequence[Row]) -> Table:
+    """Accuracies of checkpoints: float, integers alone, on the macro."""
+    table = _table("network", "image", "float", "int4", "int4 - float", "macro", "macro - float")
+    for row in rows:
+        losses = (row.int4, row.int4 - row.trained, row.macro, row.macro - row.trained)
+        figures = (f"{x:{sign}.2f}" for x, sign in zip(losses, ("", "+", "", "+"), strict=True))
+        table.add_row(row.name, row.image, f"{row.trained:.2f}", *figures)
+    return table
+
+
+def networks_varied(rows: Sequence[Row]) -> Table:
+    """Mean and deviation over varied dies, and accuracy by bits of the ADC."""
+    table = _table("network", "dies", *(f"{bits} bits" for bits in rows[0].bits))
+    for row in rows:
+        spread = f"{mean(row.dies):.2f} +- {stdev(row.dies) if len(row.dies) > 1 else 0:.2f}" if row.dies else ""
+        table.add_row(row.name, spread, *(f"{x:.2f}" for x in row.bits.values()))
+    return table
+
+
+def published(rows: Sequence[dict[str, Any]]) -> Table:
+    """What others report, and what of their networks is not in 4 bits."""
+    table = _table("work", "network", "float", "int4", "not in 4 bits")
+    for row in rows:
+        table.add_row(row["work"], row["network"], f"{row['float']:.2f}", f"{row['int4']:.2f}", row["exempt"])
     return table
 
 

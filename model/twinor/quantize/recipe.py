@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from twinor.errors import ConfigError
 
-__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "load_recipe"]
+__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "load_recipe", "recipe_of"]
 
 OPTIMIZERS = ("adamw", "sgd")
 """Of float training; `sgd` has Nesterov momentum of 0.9."""
@@ -131,3 +132,15 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
         if not (type(value) is types[key] or (types[key] is float and type(value) is int)):
             raise ConfigError(f"recipe {name}: {key} is {value!r}: expected a {types[key].__name__}")
     return replace(Recipe(**(content or {})), **changes)
+
+
+def recipe_of(provenance: dict[str, str]) -> Recipe:
+    """The recipe that an integer network was trained by, as its provenance keeps it.
+
+    Raises:
+        ConfigError: it keeps none, or one that this version does not know.
+    """
+    try:
+        return Recipe(**json.loads(provenance["recipe"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"the network does not say by which recipe it was trained ({error})") from error
