@@ -34,7 +34,7 @@ MNIST_MD5 = {
 }
 CIFAR10_FOLDER = "cifar-10-batches-bin"
 CIFAR10_TRAIN, CIFAR10_TEST = [f"data_batch_{n}" for n in range(1, 6)], "test_batch"
-RECORD = 1 + 3 * 32 * 32
+RECORDS, RECORD = 10_000, 1 + 3 * 32 * 32
 IDX_IMAGES, IDX_LABELS = 0x803, 0x801
 """First word of an idx file."""
 
@@ -97,8 +97,8 @@ def _cifar10(folder: Path | None) -> tuple[Raw, Raw]:
 
 def _cifar10_batch(path: Path) -> Raw:
     content = np.frombuffer(_read(path), dtype=np.uint8)
-    if content.size != 10_000 * RECORD or content[::RECORD].max() > 9:
-        raise CorruptFile(f"{path} is no CIFAR-10 batch of 10,000 records of {RECORD} bytes; download it again")
+    if content.size != RECORDS * RECORD or content[::RECORD].max() > 9:
+        raise CorruptFile(f"{path} is no CIFAR-10 batch of {RECORDS:,} records of {RECORD} bytes; download it again")
     records = content.reshape(-1, RECORD)
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
 
