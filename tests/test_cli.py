@@ -147,7 +147,11 @@ def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> N
         lines = [line for line in first.splitlines() if line.startswith(stage)]
         assert len(lines) >= 2 and "100 %" in lines[-1]
         assert re.search(r"loss \d\.\d+  accuracy \d+\.\d %", lines[-1])
-    assert sorted(path.name for path in (twinor.folder / "trained").iterdir()) == ["digits.json", "digits.npz"]
+    assert sorted(path.name for path in (twinor.folder / "trained").iterdir()) == [
+        "digits.html",
+        "digits.json",
+        "digits.npz",
+    ]
     again = twinor("train", "--out", "trained")
     assert (again.status, again.err) == (0, "") and "train float" not in again.out
     assert table(again, "accuracy on the test images") == table(said, "accuracy on the test images")

@@ -32,7 +32,7 @@ KILLS = 10
 def start(folder, out):
     """`twinor train` in a process of its own."""
     environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(REPO / "model"))
-    command = [sys.executable, "-m", "twinor", "train", "--recipe", "short.yaml", "--out", out, "--device", "cpu"]
+    command = [sys.executable, "-m", "twinor", "train", "--recipe", "short.yaml", "--out", out, "--no-report"]
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

@@ -65,6 +65,7 @@ def train(
     threads: Annotated[int, typer.Option(min=1, help="Of torch; another number gives other last bits.")] = 1,
     device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = "auto",
     out: Out = BUILD,
+    report: Report = True,
 ) -> None:
     """Train a network to 4 bits; a killed run goes on where it stopped."""
     from twinor import session_train
@@ -80,6 +81,7 @@ def train(
         threads=threads,
         device=device,
         out=out,
+        report=report,
         console=console,
     )
 

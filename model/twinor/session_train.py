@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from twinor import models, tables
+from twinor import report as pages
 from twinor.data import digits, split
 from twinor.datasets import Parts, load_parts
 from twinor.errors import ConfigError
@@ -57,6 +58,7 @@ def train(
     threads: int,
     device: str,
     out: Path,
+    report: bool,
     console: Console,
 ) -> None:
     """Train, convert, and classify the test images once; `<name>.npz`, `<name>.json` and the learning curves.
@@ -66,6 +68,8 @@ def train(
         TwinorError: data are missing, a file cannot be written, training diverges.
     """
     chosen = _device(device)
+    if report:
+        pages.require()
     models.check(recipe.arch)
     parts = parts_of(recipe, data_dir)
     make_folder(out)
@@ -84,10 +88,10 @@ def train(
     began = time.monotonic()
     with tables.Progress(console) as progress:
 
-        def report(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+        def show(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
             progress.show(f"train {stage}", epoch, epochs, note=f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %")
 
-        fitted = _fit(recipe, parts, report, checkpoint, threads=threads, device=chosen)
+        fitted = _fit(recipe, parts, show, checkpoint, threads=threads, device=chosen)
     scores = _scores(fitted, parts.test)
     _show(scores, len(parts.test.labels), console)
     reached = {engine: f"{score:.2f}" for engine, score in scores.items()}
@@ -97,7 +101,11 @@ def train(
     result = {"recipe": asdict(recipe), "key": key, "seconds": time.monotonic() - began, "accuracy": scores}
     heads = ("stage", "epoch", "loss", "accuracy")
     history = [dict(zip(heads, entry, strict=True)) for entry in checkpoint.history]
-    write_json(out / f"{name}.json", result | {"history": history}, console)
+    result |= {"images": len(parts.test.labels), "history": history}
+    write_json(out / f"{name}.json", result, console)
+    if report:
+        pages.write_training(out / f"{name}.html", result)
+        console.print(f"wrote {out / name}.html", soft_wrap=True)
     checkpoint.remove()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from twinor.report.converter import Converter
     from twinor.report.sweep import Point
 
-__all__ = ["code_histograms", "confusion_matrix", "deviations", "sweep", "transfer"]
+__all__ = ["code_histograms", "confusion_matrix", "deviations", "learning", "sweep", "transfer"]
 
 MIDDLE = 6
 """Codes on each side of mid-range that the transfer curve shows a second time."""
@@ -211,6 +211,32 @@ def sweep(points: Sequence[Point], references: Mapping[str, float], *, images: i
     ticks = {"tickvals": list(at.values()), "ticktext": [str(value) for value in at]}
     chart.update_xaxes(title_text=axis, range=ends, showgrid=False, **ticks)
     chart.update_yaxes(title_text="accuracy (%)", range=[low, 100.4])
+    return chart
+
+
+def learning(epochs: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Loss and accuracy on the training images by epoch: first in float, then on codes."""
+    chart = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    for stage, colour in (("float", LIGHT["third"]), ("int4", LIGHT["series"])):
+        places = [n for n, epoch in enumerate(epochs, start=1) if epoch["stage"] == stage]
+        for row, (name, scale, unit) in enumerate((("loss", 1, ""), ("accuracy", 100, " %")), start=1):
+            chart.add_scatter(
+                x=places,
+                y=[scale * epochs[n - 1][name] for n in places],
+                name=stage,
+                legendgroup=stage,
+                showlegend=row == 1,
+                mode="lines+markers",
+                line={"color": colour, "width": 2},
+                marker={"size": 6, "color": colour},
+                hovertemplate=f"{stage}, epoch %{{x}}: {name} %{{y:.3f}}{unit}<extra></extra>",
+                row=row,
+                col=1,
+            )
+    _style(chart, height=420, hovermode="closest")
+    chart.update_xaxes(title_text="epoch", row=2, col=1)
+    chart.update_yaxes(title_text="loss", rangemode="tozero", row=1, col=1)
+    chart.update_yaxes(title_text="accuracy (%)", row=2, col=1)
     return chart
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twinor.report.content import Section
     from twinor.report.run import Progress, Run
 
-__all__ = ["build", "outcome", "require", "write"]
+__all__ = ["build", "outcome", "render", "require", "write"]
 
 
 def require() -> None:
@@ -73,7 +73,8 @@ def build(run: Run, *, date: str, progress: Progress = lambda _done, _total: Non
         sections.accuracy(bench, sweep(bench, progress=progress)),
         sections.functional_coverage(found),
     ]
-    return _render(run, content, date=date)
+    title = f"twinor {run.verb}: {run.bench.title()}"
+    return render(title, applied(run, date=date), outcome(run), content)
 
 
 def outcome(run: Run) -> str:
@@ -92,7 +93,15 @@ def outcome(run: Run) -> str:
     )
 
 
-def _render(run: Run, content: Sequence[Section], *, date: str) -> str:
+def render(title: str, facts: Sequence[tuple[str, str]], result: str, content: Sequence[Section]) -> str:
+    """One page.
+
+    Args:
+        title: of the page.
+        facts: names and values of what was applied.
+        result: the outcome in one line.
+        content: the sections.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup, escape
     from plotly.offline import get_plotlyjs
@@ -111,9 +120,9 @@ def _render(run: Run, content: Sequence[Section], *, date: str) -> str:
     )
     environment.filters["code"] = code
     return environment.get_template("page.html.jinja").render(
-        title=f"twinor {run.verb}: {run.bench.title()}",
-        applied=applied(run, date=date),
-        outcome=outcome(run),
+        title=title,
+        applied=facts,
+        outcome=result,
         sections=content,
         light=LIGHT,
         dark=DARK,
