@@ -76,6 +76,8 @@ class QuantLayer(nn.Module):
         input_max: largest magnitude of a code that comes in.
         shortcut_max: largest magnitude of a code of the shortcut, 0 without one.
         groups: of a convolution.
+        matched: outputs begin at exactly the accumulators at which those of the real rule do; for networks that
+            were trained elsewhere.
         macro: computes the accumulators as a macro's ADCs would; None for exact ones.
     """
 
@@ -121,6 +123,7 @@ class QuantLayer(nn.Module):
             self.threshold.log2_t.requires_grad_(False)
         self.input_min, self.input_max, self.shortcut_max = input_min, input_max, shortcut_max
         self.macro: Macro | None = None
+        self.matched = False
 
     @property
     def acc_max(self) -> int:
@@ -129,8 +132,9 @@ class QuantLayer(nn.Module):
 
     @property
     def plain(self) -> bool:
-        """True for logits that are the accumulator plus a bias."""
-        return self.clip is None and self.norm is None and not self.shortcut_max
+        """True for logits that are the accumulator plus a bias: one threshold makes those of all classes comparable."""
+        alone = self.clip is None and self.norm is None and not self.shortcut_max
+        return alone and self.threshold.log2_t.numel() == 1
 
     def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
         """Dot products of codes with weight codes, float32[N, out, ...], as the macro gives them if there is one.

@@ -5,7 +5,8 @@ A layer starts at a convolution or a linear layer and takes in what follows as l
 
     conv | linear  ->  [norm]  ->  [add, its other operand is the shortcut]  ->  [relu]
 
-A batch norm, sum or ReLU that stands elsewhere becomes a layer of its own whose weights are all 1.
+A batch norm, sum, ReLU or copy (other codes for the same values) that stands elsewhere becomes a layer of its own,
+whose weights are all 1.
 """
 
 from __future__ import annotations
@@ -50,8 +51,12 @@ class Planned:
         return next((op for op in self.ops if op.kind == kind), None)
 
 
-def plan(ops: Sequence[Op]) -> list[Planned]:
+def plan(ops: Sequence[Op], ends: frozenset[str] = frozenset()) -> list[Planned]:
     """Group operations into layers, in an order in which they can be computed; a softmax at the end is left out.
+
+    Args:
+        ops: in the order in which they run.
+        ends: operations that nothing joins any more.
 
     Raises:
         UnsupportedLayer: a softmax stands elsewhere.
@@ -62,7 +67,7 @@ def plan(ops: Sequence[Op]) -> list[Planned]:
         for source in op.sources:
             if source in users:
                 users[source].append(op)
-    claims = _claims(ops, known, users)
+    claims = _claims(ops, known, users, ends)
     taken: set[str] = set()
     layers: dict[str, Planned] = {}
     for op in ops:
@@ -72,19 +77,19 @@ def plan(ops: Sequence[Op]) -> list[Planned]:
             if users[op.name]:
                 op.refuse("a softmax can only be the last operation, where the host or argmax takes its place")
             continue
-        layer = _layer(op, users, claims)
+        layer = _layer(op, users, claims, ends)
         taken.update(part.name for part in layer.ops)
         layers[layer.result] = layer
     return [layers[op.name] for op in ops if op.name in layers]
 
 
-def _layer(op: Op, users: dict[str, list[Op]], claims: dict[str, str]) -> Planned:
+def _layer(op: Op, users: dict[str, list[Op]], claims: dict[str, str], ends: frozenset[str]) -> Planned:
     if op.kind in HOST:
         return Planned(kind=op.kind, ops=[op], sources=op.sources)
     layer = Planned(kind=op.kind if op.kind in WEIGHTS else "one", ops=[op], sources=op.sources[:1])
     if op.kind == "add":
         layer.shortcut = op.sources[1]
-    while (after := _next(layer, users, claims)) is not None:
+    while layer.result not in ends and (after := _next(layer, users, claims)) is not None:
         if after.kind == "add":
             layer.shortcut = next(source for source in after.sources if source != layer.result)
         layer.ops.append(after)
@@ -98,7 +103,7 @@ def _next(layer: Planned, users: dict[str, list[Op]], claims: dict[str, str]) ->
     if len(after) != 1 or last.kind == "relu":
         return None
     op = after[0]
-    stage = {"conv": 0, "linear": 0, "norm": 1, "add": 2, "relu": 3}
+    stage = {"conv": 0, "linear": 0, "copy": 0, "norm": 1, "add": 2, "relu": 3}
     if op.kind not in ("norm", "add", "relu") or stage[op.kind] <= stage[last.kind]:
         return None
     if op.kind == "add" and claims.get(op.name) != last.name:
@@ -106,22 +111,24 @@ def _next(layer: Planned, users: dict[str, list[Op]], claims: dict[str, str]) ->
     return op
 
 
-def _claims(ops: Sequence[Op], known: dict[str, Op], users: dict[str, list[Op]]) -> dict[str, str]:
+def _claims(
+    ops: Sequence[Op], known: dict[str, Op], users: dict[str, list[Op]], ends: frozenset[str]
+) -> dict[str, str]:
     """For each sum the operand that takes it in: of those that are a layer so far, the one with most products."""
     claims: dict[str, str] = {}
     for op in ops:
         if op.kind != "add" or op.sources[0] == op.sources[1]:
             continue
-        sizes = {source: _products(source, known, users) for source in op.sources}
+        sizes = {source: _products(source, known, users, ends) for source in op.sources}
         best = max(op.sources, key=lambda source: sizes[source])
         if sizes[best] > 0:
             claims[op.name] = best
     return claims
 
 
-def _products(name: str, known: dict[str, Op], users: dict[str, list[Op]]) -> int:
+def _products(name: str, known: dict[str, Op], users: dict[str, list[Op]], ends: frozenset[str]) -> int:
     """Products per output of the weights that an operand ends, 0 if it ends none or is used elsewhere too."""
-    while name in known and len(users[name]) == 1:
+    while name in known and name not in ends and len(users[name]) == 1:
         op = known[name]
         if op.kind in WEIGHTS:
             weight = op.module.weight  # type: ignore[union-attr]

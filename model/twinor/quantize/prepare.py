@@ -29,7 +29,7 @@ from twinor.quantize.windows import conv_window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["calibrate_clips", "check_finite", "quantize"]
+__all__ = ["assemble", "calibrate_clips", "check_finite", "quantize"]
 
 EXACT_MAX = 2**24
 """Above this, float32 accumulators of training would no longer be exact integers."""
@@ -73,12 +73,37 @@ def quantize(
     for op in ops:
         if op.module is not None:
             check_finite(op.place, op.module)
-    build = _Build(plan(ops), last=_last(ops), input_shape=input_shape, input_max=2**input_bits - 1)
-    network = QuantNetwork(build.layers, input_shape=input_shape, input_bits=input_bits, input_step=input_step)
+    network, _ = assemble(ops, input_shape, input_bits=input_bits, input_step=input_step)
     network.to(next(model.parameters()).device)
     if calibration is not None:
         calibrate_clips(network, calibration)
     return network
+
+
+def assemble(
+    ops: Sequence[Op],
+    input_shape: tuple[int, ...],
+    *,
+    input_bits: int,
+    input_step: float,
+    ends: frozenset[str] = frozenset(),
+) -> tuple[QuantNetwork, dict[str, list[Op]]]:
+    """A quantized network of operations, and the operations of each of its layers by name.
+
+    Args:
+        ops: in the order in which they run.
+        input_shape: shape of one image, channels first.
+        input_bits: bits of an image code.
+        input_step: real value of image code 1.
+        ends: operations whose results are codes already, so that nothing more joins their layer.
+
+    Raises:
+        UnsupportedLayer: an operation cannot be mapped.
+    """
+    planned = plan(ops, ends)
+    build = _Build(planned, last=_last(ops), input_shape=input_shape, input_max=2**input_bits - 1)
+    network = QuantNetwork(build.layers, input_shape=input_shape, input_bits=input_bits, input_step=input_step)
+    return network, {build.names[one.result]: one.ops for one in planned}
 
 
 @torch.no_grad()

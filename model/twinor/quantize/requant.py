@@ -27,6 +27,7 @@ __all__ = [
     "IntegerRule",
     "integer_rule",
     "logits_rule",
+    "matched",
     "requantize",
     "shaped",
     "shortcut_mult",
@@ -107,6 +108,42 @@ def integer_rule(scale: Tensor, offset: Tensor, *, acc_max: int, lo: int, hi: in
     fits = (mult.abs() <= MULT_MAX).all(dim=1) & (add.abs() <= ADD_MAX).all(dim=1)
     first = fits.to(torch.uint8).argmax()  # shifts descend, so the first that fits is the largest
     return IntegerRule(mult[first], add[first], shifts[first], lo, hi)
+
+
+def matched(rule: IntegerRule, scale: Tensor, offset: Tensor, *, acc_max: int) -> IntegerRule:
+    """The same rule with addends by which every output begins at the accumulator at which the real rule's does.
+
+    Output k begins at `T[k] = ceil((k - 1/2 - offset) / scale)`; the integer rule begins there if
+
+        (k << shift) - mult * T[k] <= add < (k << shift) - mult * (T[k] - 1)          (mult > 0)
+
+    The addend nearest to the old one that suits every reachable k is taken, the old one where none does.
+
+    Args:
+        rule: made of scale and offset.
+        scale: float64[C].
+        offset: float64[C].
+        acc_max: largest |acc| that can occur.
+
+    Example:
+        >>> scale, offset = torch.tensor([1 / 3], dtype=torch.float64), torch.tensor([0.1666], dtype=torch.float64)
+        >>> rule = integer_rule(scale, offset, acc_max=100, lo=0, hi=15)
+        >>> acc = torch.arange(-2.0, 40.0)[:, None]
+        >>> real = torch.floor(acc.double() * scale + offset + 0.5).clamp(0, 15)
+        >>> bool((matched(rule, scale, offset, acc_max=100)(acc) == real).all())
+        True
+    """
+    codes = torch.arange(rule.lo + 1, rule.hi + 1, dtype=torch.float64, device=scale.device)[:, None]
+    sign = torch.where(rule.mult < 0, -1.0, 1.0)  # a falling channel is a rising one of the negated accumulator
+    mult, slope = rule.mult * sign, scale.detach() * sign
+    begins = torch.ceil((codes - 0.5 - offset.detach()) / slope)
+    least = codes * torch.exp2(rule.shift) - mult * begins
+    reachable = (begins.abs() <= acc_max) & (mult > 0) & (slope > 0)
+    low = torch.where(reachable, least, -torch.inf).amax(dim=0)
+    high = torch.where(reachable, least + mult - 1, torch.inf).amin(dim=0)
+    fits = (low <= high) & (low.abs() <= ADD_MAX) | torch.isinf(low)
+    add = torch.where(fits, torch.minimum(torch.maximum(rule.add, low), high), rule.add)
+    return rule._replace(add=add.clamp(-ADD_MAX, ADD_MAX))
 
 
 def logits_rule(bias: Tensor, *, lo: int = -LOGIT_MAX - 1) -> IntegerRule:

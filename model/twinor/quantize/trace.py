@@ -81,7 +81,7 @@ class Op:
 
     Attributes:
         name: unique; dots of a module's path become underscores.
-        kind: conv, linear, norm, relu, max, avg, flatten, cat, add or softmax.
+        kind: conv, linear, norm, relu, max, avg, flatten, cat, add or softmax; a file may also ask for a copy.
         sources: names of the operations, or `images`, whose results it takes.
         shape: of its result for one image, channels first.
         module: the module that holds its parameters, for conv, linear and norm.
