@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from twinor.errors import ConfigError, NonFinite, UnsupportedLayer
 from twinor.quantize import Recipe, quantize, to_integer
-from twinor.quantize.modules import QuantConv, QuantFlatten, QuantLinear, QuantMaxPool
+from twinor.quantize.hosted import QuantFlatten, QuantMaxPool
+from twinor.quantize.modules import QuantConv, QuantLinear
 
 pytestmark = pytest.mark.fast
 

@@ -8,7 +8,9 @@
     thresholds  weights to int4: sampled, then trained thresholds
     clip        activations to 4 bits: learnable clip
     requant     real scale and offset -> mult, add, shift
+    literal     parameters as the original has them, for comparison
     modules     layers that compute on integer codes in training and evaluation
+    hosted      pools, concatenation and flattening on codes
     macro       the macro and its ADCs in the loop of training
     network     QuantNetwork: those layers as a graph
     recipe      every number of a training, from a file
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from twinor.quantize.fitting import Fitted, fit
     from twinor.quantize.macro import Macro
     from twinor.quantize.network import QuantNetwork
-    from twinor.quantize.prepare import quantize
+    from twinor.quantize.prepare import new_head, quantize
     from twinor.quantize.progress import Checkpoint, Progress
     from twinor.quantize.recipe import Recipe, load_recipe
     from twinor.quantize.thresholds import Phase
@@ -54,6 +56,7 @@ __all__ = [
     "deterministic",
     "fit",
     "load_recipe",
+    "new_head",
     "predict",
     "quantize",
     "to_integer",
@@ -67,7 +70,7 @@ _HOMES = {
     "cache": ("trained_digits",),
     "convert": ("to_integer",),
     "network": ("QuantNetwork",),
-    "prepare": ("quantize",),
+    "prepare": ("new_head", "quantize"),
     "recipe": ("Recipe", "load_recipe"),
     "thresholds": ("Phase",),
     "fitting": ("Fitted", "fit"),

@@ -21,7 +21,8 @@ from twinor.network import (
     Requant,
     Shortcut,
 )
-from twinor.quantize.modules import QuantAvgPool, QuantConcat, QuantConv, QuantLayer, QuantMaxPool
+from twinor.quantize.hosted import QuantAvgPool, QuantConcat, QuantMaxPool
+from twinor.quantize.modules import QuantConv, QuantLayer
 from twinor.quantize.prepare import check_finite
 
 if TYPE_CHECKING:

@@ -87,7 +87,13 @@ def fit(
         else:
             train_float(teacher, images, labels, input_step=step, recipe=recipe, progress=progress, checkpoint=kept)
         kept.state["teacher"] = teacher.state_dict()
-        model = quantize(teacher, input_shape=train.images.shape[1:], input_bits=train.input_bits, input_step=step)
+        model = quantize(
+            teacher,
+            input_shape=train.images.shape[1:],
+            input_bits=train.input_bits,
+            input_step=step,
+            literal=recipe.literal,
+        )
         _ready(model, images)
         train_quantized(model, teacher, images, labels, recipe=recipe, progress=progress, checkpoint=kept)
         origin = {"data": recipe.data, "torch": torch.__version__, "threads": str(threads), "device": device}

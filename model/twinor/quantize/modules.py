@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from twinor.quantize.literal import AsymmetricThreshold, bias_codes
 from twinor.quantize.requant import (
     LOGIT_MAX,
     SHORTCUT_MAX,
@@ -27,29 +28,16 @@ from twinor.quantize.requant import (
     shortcut_mult,
     straight_through,
 )
-from twinor.quantize.thresholds import WEIGHT_MAX, Phase, WeightThreshold
+from twinor.quantize.thresholds import Phase, WeightThreshold
 
 if TYPE_CHECKING:
     from twinor.quantize.clip import LearnableClip
     from twinor.quantize.macro import Macro
     from twinor.quantize.windows import Window
 
-__all__ = [
-    "Codes",
-    "QuantAvgPool",
-    "QuantConcat",
-    "QuantConv",
-    "QuantFlatten",
-    "QuantLayer",
-    "QuantLinear",
-    "QuantMaxPool",
-]
+__all__ = ["Codes", "QuantConv", "QuantLayer", "QuantLinear", "sides_of"]
 
 CONVOLVE = (functional.conv1d, functional.conv2d, functional.conv3d)
-MAX_POOL = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
-AVG_POOL = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
-BELOW_ALL = -1024.0
-"""What pads a maximum: below every code."""
 
 
 class Codes(NamedTuple):
@@ -95,6 +83,7 @@ class QuantLayer(nn.Module):
         input_min: int = 0,
         shortcut_max: int = 0,
         relu: bool = False,
+        literal: bool = False,
     ) -> None:
         """Take over the parameters of a float layer; the float layer itself is left as it is.
 
@@ -108,6 +97,7 @@ class QuantLayer(nn.Module):
             input_min: lowest code that comes in.
             shortcut_max: largest magnitude of a code of the shortcut.
             relu: whether logits are cut off at 0.
+            literal: weights and biases as the original has them, see `literal`.
         """
         super().__init__()
         assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
@@ -119,6 +109,9 @@ class QuantLayer(nn.Module):
         self.clip = clip
         plain = clip is None and norm is None and not shortcut_max
         self.threshold = WeightThreshold(len(self.weight), common=plain or fixed)
+        self.literal = literal and not fixed
+        if self.literal:
+            self.threshold = AsymmetricThreshold()
         if fixed:
             self.threshold.log2_t.requires_grad_(False)
         self.input_min, self.input_max, self.shortcut_max = input_min, input_max, shortcut_max
@@ -128,7 +121,7 @@ class QuantLayer(nn.Module):
     @property
     def acc_max(self) -> int:
         """Bound of |acc|: every weight, every input and every residual code at its largest."""
-        return self.input_max * WEIGHT_MAX * self.weight[0].numel() + SHORTCUT_MAX * self.shortcut_max
+        return self.input_max * self.threshold.largest * self.weight[0].numel() + SHORTCUT_MAX * self.shortcut_max
 
     @property
     def plain(self) -> bool:
@@ -217,7 +210,10 @@ class QuantLayer(nn.Module):
 
     def _real(self, unit: Tensor, acc: Tensor | None) -> tuple[Tensor, Tensor]:
         """Scale and offset, float64[C], of the value before clip and shortcut: `z = scale * acc + offset`."""
-        unit = unit.expand(len(self.weight))
+        scale, offset = self._affine(unit.expand(len(self.weight)), acc)
+        return scale, bias_codes(offset) if self.literal else offset
+
+    def _affine(self, unit: Tensor, acc: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.norm is None:
             return unit, self._bias()
         mean, var = self._statistics(unit, acc)
@@ -273,7 +269,7 @@ class QuantConv(QuantLayer):
         if not any(map(any, self.window.padding)):
             return values
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-        return functional.pad(values, _sides(self.window), mode=mode)
+        return functional.pad(values, sides_of(self.window), mode=mode)
 
     def dot(self, values: Tensor, weight: Tensor) -> Tensor:
         """float32[N, in, ...] and float32[out, in / groups, ...] to float32[N, out, ...]."""
@@ -304,95 +300,6 @@ class QuantLinear(QuantLayer):
         return functional.linear(padded, weight)
 
 
-def _sides(window: Window) -> list[int]:
+def sides_of(window: Window) -> list[int]:
     """Padding as `torch.nn.functional.pad` takes it: the last dimension first."""
     return [n for pair in reversed(window.padding) for n in pair]
-
-
-class QuantMaxPool(nn.Module):
-    """Maximum over codes."""
-
-    def __init__(self, window: Window, *, name: str, sources: tuple[str, ...]) -> None:
-        """Keep the window."""
-        super().__init__()
-        self.window, self.name, self.sources = window, name, sources
-
-    def forward(self, x: Codes) -> Codes:
-        """Codes[N, C, ...] to Codes of the same step."""
-        w = self.window
-        padded = functional.pad(x.values, _sides(w), value=BELOW_ALL) if any(map(any, w.padding)) else x.values
-        pooled = MAX_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride, 0, w.gaps)
-        return Codes(pooled, x.step)
-
-
-class QuantAvgPool(nn.Module):
-    """Sum over windows of codes, requantized by one rule for all channels; sums leave as they are for the logits.
-
-    Attributes:
-        clip: of its outputs, or None for the logits.
-        input_max: largest magnitude of a code that comes in.
-    """
-
-    def __init__(
-        self, window: Window, *, name: str, sources: tuple[str, ...], clip: LearnableClip | None, input_max: int
-    ) -> None:
-        """Keep the window and the clip."""
-        super().__init__()
-        self.window, self.name, self.sources, self.clip, self.input_max = window, name, sources, clip, input_max
-
-    def forward(self, x: Codes) -> Codes:
-        """Codes[N, C, ...] to Codes of a step of their own."""
-        w = self.window
-        count = int(torch.tensor(w.kernel).prod())
-        padded = functional.pad(x.values, _sides(w)) if any(map(any, w.padding)) else x.values
-        total = AVG_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride) * count
-        total = total + (total.detach().round() - total.detach())  # a mean times its count is a whole number
-        unit = x.step / w.divisor
-        if self.clip is None:
-            return Codes(total, unit)
-        if self.clip.observing or (self.training and self.clip.phase is Phase.SAMPLE):
-            self.clip.observe(total * unit)
-        step = self.clip.step()
-        scale = (unit / step).double().reshape(1)
-        offset = torch.zeros_like(scale)
-        return Codes(requantize(total, scale, offset, self._rule(scale), exact=not self.training), step)
-
-    @torch.no_grad()
-    def rule(self, input_step: Tensor) -> tuple[IntegerRule | None, Tensor]:
-        """The integer rule in evaluation, None for the logits, and what one output code is worth."""
-        unit = input_step / self.window.divisor
-        if self.clip is None:
-            return None, unit
-        step = self.clip.step()
-        return self._rule((unit / step).double().reshape(1)), step
-
-    def _rule(self, scale: Tensor) -> IntegerRule:
-        assert self.clip is not None
-        reach = self.input_max * int(torch.tensor(self.window.kernel).prod())
-        return integer_rule(scale, torch.zeros_like(scale), acc_max=reach, lo=self.clip.lo, hi=self.clip.hi)
-
-
-class QuantConcat(nn.Module):
-    """Channels of several layers one behind the other; their clip is one, so their codes are worth the same."""
-
-    def __init__(self, *, name: str, sources: tuple[str, ...]) -> None:
-        """Keep the names."""
-        super().__init__()
-        self.name, self.sources = name, sources
-
-    def forward(self, *inputs: Codes) -> Codes:
-        """Codes[N, C, ...] each to Codes[N, sum of C, ...]."""
-        return Codes(torch.cat([x.values for x in inputs], dim=1), inputs[0].step)
-
-
-class QuantFlatten(nn.Module):
-    """(N, C, ...) to (N, C * ...)."""
-
-    def __init__(self, *, name: str, sources: tuple[str, ...]) -> None:
-        """Keep the names."""
-        super().__init__()
-        self.name, self.sources = name, sources
-
-    def forward(self, x: Codes) -> Codes:
-        """Codes[N, C, ...] to Codes[N, C * ...] of the same step."""
-        return Codes(x.values.flatten(1), x.step)

@@ -52,10 +52,11 @@ class QuantNetwork(nn.Module):
         return (module for module in self.modules() if isinstance(module, LearnableClip))
 
     def set_phase(self, phase: Phase) -> None:
-        """Tell every threshold and clip what sets it from now on."""
+        """Tell every threshold and clip what sets it from now on; what takes no gradient stays as it is."""
         for module in self.modules():
             if isinstance(module, WeightThreshold | LearnableClip):
-                module.phase = phase
+                trained = all(parameter.requires_grad for parameter in module.parameters())
+                module.phase = phase if trained else Phase.FREEZE
 
     def set_macro(self, macro: Macro | None) -> None:
         """Let a macro compute every accumulator from now on; None for exact ones."""

@@ -3,23 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from twinor.errors import NonFinite
+from twinor.errors import NonFinite, UnsupportedLayer
 from twinor.network import IMAGES
 from twinor.quantize.clip import LearnableClip
-from twinor.quantize.modules import (
-    QuantAvgPool,
-    QuantConcat,
-    QuantConv,
-    QuantFlatten,
-    QuantLayer,
-    QuantLinear,
-    QuantMaxPool,
-)
+from twinor.quantize.hosted import QuantAvgPool, QuantConcat, QuantFlatten, QuantMaxPool
+from twinor.quantize.modules import QuantConv, QuantLayer, QuantLinear
 from twinor.quantize.network import QuantNetwork
 from twinor.quantize.plan import Planned, plan
 from twinor.quantize.thresholds import Phase
@@ -29,7 +22,7 @@ from twinor.quantize.windows import conv_window
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["assemble", "calibrate_clips", "check_finite", "quantize"]
+__all__ = ["assemble", "calibrate_clips", "check_finite", "new_head", "quantize"]
 
 EXACT_MAX = 2**24
 """Above this, float32 accumulators of training would no longer be exact integers."""
@@ -45,6 +38,7 @@ def quantize(
     input_bits: int = 4,
     input_step: float = 1 / 15,
     calibration: Tensor | None = None,
+    literal: bool = False,
 ) -> QuantNetwork:
     """Take over a float network's parameters into layers that compute on 4-bit codes.
 
@@ -56,6 +50,7 @@ def quantize(
         calibration: training images, uint8[n, *input_shape] codes. With them the network is quantized after training:
             thresholds and clips are set for least error on them and the result can be used at once. Without them it is
             to be trained (`train_quantized`), whose first steps set them.
+        literal: asymmetric weights and 4-bit biases, as the original has them; for comparison, no macro takes them.
 
     Returns:
         The quantized network; in evaluation mode if it was calibrated, else in training mode.
@@ -73,7 +68,7 @@ def quantize(
     for op in ops:
         if op.module is not None:
             check_finite(op.place, op.module)
-    network, _ = assemble(ops, input_shape, input_bits=input_bits, input_step=input_step)
+    network, _ = assemble(ops, input_shape, input_bits=input_bits, input_step=input_step, literal=literal)
     network.to(next(model.parameters()).device)
     if calibration is not None:
         calibrate_clips(network, calibration)
@@ -87,6 +82,7 @@ def assemble(
     input_bits: int,
     input_step: float,
     ends: frozenset[str] = frozenset(),
+    literal: bool = False,
 ) -> tuple[QuantNetwork, dict[str, list[Op]]]:
     """A quantized network of operations, and the operations of each of its layers by name.
 
@@ -96,12 +92,14 @@ def assemble(
         input_bits: bits of an image code.
         input_step: real value of image code 1.
         ends: operations whose results are codes already, so that nothing more joins their layer.
+        literal: as in `quantize`.
 
     Raises:
         UnsupportedLayer: an operation cannot be mapped.
     """
     planned = plan(ops, ends)
-    build = _Build(planned, last=_last(ops), input_shape=input_shape, input_max=2**input_bits - 1)
+    images = (input_shape, 2**input_bits - 1)
+    build = _Build(planned, images, last=_last(ops), literal=literal)
     network = QuantNetwork(build.layers, input_shape=input_shape, input_bits=input_bits, input_step=input_step)
     return network, {build.names[one.result]: one.ops for one in planned}
 
@@ -142,8 +140,11 @@ def _last(ops: Sequence[Op]) -> str:
 class _Build:
     """Makes the layers of a plan one by one, and knows what each puts out."""
 
-    def __init__(self, planned: Sequence[Planned], *, last: str, input_shape: tuple[int, ...], input_max: int) -> None:
-        self.last, self.input_max = last, input_max
+    def __init__(
+        self, planned: Sequence[Planned], images: tuple[tuple[int, ...], int], *, last: str, literal: bool
+    ) -> None:
+        input_shape, self.input_max = images
+        self.last, self.literal = last, literal
         self.layers: list[nn.Module] = []
         self.names = {IMAGES: IMAGES}
         """Name of the layer that has the result of an operation."""
@@ -199,6 +200,7 @@ class _Build:
             "input_min": 0 if (came := self.clips[sources[0]]) is None else came.lo,
             "shortcut_max": self._largest(shortcut) if shortcut else 0,
             "relu": logits and relu is not None,
+            "literal": self.literal,
         }
         norm_module = norm.module if norm else None
         made: QuantLayer
@@ -264,3 +266,45 @@ def _ones(shape: tuple[int, ...]) -> nn.Module:
     conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(shape) - 2](shape[0], shape[0], 1, groups=shape[0], bias=False)
     conv.weight.requires_grad_(False).fill_(1.0)
     return conv
+
+
+def new_head(network: QuantNetwork, classes: int, *, freeze: bool = True) -> None:
+    """Give a quantized network a last layer with fresh weights for another task: transfer learning.
+
+    Args:
+        network: trained; changed in place and put into the phase in which thresholds and clips are sampled, then
+            trained; train it on as any other (`train_quantized`).
+        classes: logits of the new task.
+        freeze: whether everything but the last layer stays as it is.
+
+    Raises:
+        UnsupportedLayer: the last layer with weights is no plain linear layer or convolution that makes the logits.
+
+    Example:
+        >>> net = quantize(nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)), input_shape=(8,))
+        >>> new_head(net, 7)
+        >>> net(torch.zeros(2, 8)).shape, [p.requires_grad for p in net.layers[0].parameters()]
+        (torch.Size([2, 7]), [False, False, False, False])
+    """
+    last = network.layers[-1]
+    if not isinstance(last, QuantLayer) or not last.plain:
+        raise UnsupportedLayer("the last layer is no plain linear layer or convolution, so no new one takes its place")
+    fresh = nn.Linear(last.weight[0].numel(), classes, device=last.weight.device)
+    facts: dict[str, Any] = {"name": last.name, "sources": last.sources, "clip": None, "literal": last.literal}
+    facts |= {"input_max": last.input_max, "input_min": last.input_min}
+    if isinstance(last, QuantConv):
+        conv = nn.Conv2d(1, 1, 1)  # only its weights, groups and padding are read
+        conv.weight = nn.Parameter(fresh.weight.detach().view(classes, *last.weight.shape[1:]))
+        conv.bias, conv.padding_mode = fresh.bias, last.padding_mode
+        made: QuantLayer = QuantConv(conv, None, last.window, **facts)
+    else:
+        made = QuantLinear(fresh, None, **facts)
+    if freeze:
+        network.requires_grad_(False)
+    network.layers[-1] = made
+    network.train()
+    for layer in network.weight_layers():
+        phase = Phase.SAMPLE if layer is made or not freeze else Phase.FREEZE
+        layer.threshold.phase = phase
+        if layer.clip is not None:
+            layer.clip.phase = phase

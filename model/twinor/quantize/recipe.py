@@ -78,6 +78,8 @@ class Recipe:
     """First steps on codes, in which statistics set thresholds and clips."""
     frozen_share: float = 0.25
     """Last share of the steps on codes, in which thresholds, clips and batch statistics stay."""
+    literal: bool = False
+    """Asymmetric weights and 4-bit biases, as the original has them; for comparison, no macro takes them."""
     macro: str = ""
     """Preset of a macro whose ADCs are in the loop of the last epochs; none if empty."""
     macro_share: float = 0.5

@@ -48,6 +48,8 @@ class WeightThreshold(nn.Module):
     """
 
     samples: Tensor
+    largest = WEIGHT_MAX
+    """Largest magnitude of a code."""
 
     def __init__(self, channels: int, *, common: bool = False, window: int = 16) -> None:
         """Make thresholds of 1, to be sampled before use.

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers without weights, which the host computes on codes: pools, concatenation, flattening."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from twinor.quantize.modules import Codes, sides_of
+from twinor.quantize.requant import IntegerRule, integer_rule, requantize
+from twinor.quantize.thresholds import Phase
+
+if TYPE_CHECKING:
+    from twinor.quantize.clip import LearnableClip
+    from twinor.quantize.windows import Window
+
+__all__ = ["QuantAvgPool", "QuantConcat", "QuantFlatten", "QuantMaxPool"]
+
+MAX_POOL = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
+AVG_POOL = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
+BELOW_ALL = -1024.0
+"""What pads a maximum: below every code."""
+
+
+class QuantMaxPool(nn.Module):
+    """Maximum over codes."""
+
+    def __init__(self, window: Window, *, name: str, sources: tuple[str, ...]) -> None:
+        """Keep the window."""
+        super().__init__()
+        self.window, self.name, self.sources = window, name, sources
+
+    def forward(self, x: Codes) -> Codes:
+        """Codes[N, C, ...] to Codes of the same step."""
+        w = self.window
+        padded = functional.pad(x.values, sides_of(w), value=BELOW_ALL) if any(map(any, w.padding)) else x.values
+        pooled = MAX_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride, 0, w.gaps)
+        return Codes(pooled, x.step)
+
+
+class QuantAvgPool(nn.Module):
+    """Sum over windows of codes, requantized by one rule for all channels; sums leave as they are for the logits.
+
+    Attributes:
+        clip: of its outputs, or None for the logits.
+        input_max: largest magnitude of a code that comes in.
+    """
+
+    def __init__(
+        self, window: Window, *, name: str, sources: tuple[str, ...], clip: LearnableClip | None, input_max: int
+    ) -> None:
+        """Keep the window and the clip."""
+        super().__init__()
+        self.window, self.name, self.sources, self.clip, self.input_max = window, name, sources, clip, input_max
+
+    def forward(self, x: Codes) -> Codes:
+        """Codes[N, C, ...] to Codes of a step of their own."""
+        w = self.window
+        count = prod(w.kernel)
+        padded = functional.pad(x.values, sides_of(w)) if any(map(any, w.padding)) else x.values
+        total = AVG_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride) * count
+        total = total + (total.detach().round() - total.detach())  # a mean times its count is a whole number
+        unit = x.step / w.divisor
+        if self.clip is None:
+            return Codes(total, unit)
+        if self.clip.observing or (self.training and self.clip.phase is Phase.SAMPLE):
+            self.clip.observe(total * unit)
+        step = self.clip.step()
+        scale = (unit / step).double().reshape(1)
+        offset = torch.zeros_like(scale)
+        return Codes(requantize(total, scale, offset, self._rule(scale), exact=not self.training), step)
+
+    @torch.no_grad()
+    def rule(self, input_step: Tensor) -> tuple[IntegerRule | None, Tensor]:
+        """The integer rule in evaluation, None for the logits, and what one output code is worth."""
+        unit = input_step / self.window.divisor
+        if self.clip is None:
+            return None, unit
+        step = self.clip.step()
+        return self._rule((unit / step).double().reshape(1)), step
+
+    def _rule(self, scale: Tensor) -> IntegerRule:
+        assert self.clip is not None
+        reach = self.input_max * prod(self.window.kernel)
+        return integer_rule(scale, torch.zeros_like(scale), acc_max=reach, lo=self.clip.lo, hi=self.clip.hi)
+
+
+class QuantConcat(nn.Module):
+    """Channels of several layers one behind the other; their clip is one, so their codes are worth the same."""
+
+    def __init__(self, *, name: str, sources: tuple[str, ...]) -> None:
+        """Keep the names."""
+        super().__init__()
+        self.name, self.sources = name, sources
+
+    def forward(self, *inputs: Codes) -> Codes:
+        """Codes[N, C, ...] each to Codes[N, sum of C, ...]."""
+        return Codes(torch.cat([x.values for x in inputs], dim=1), inputs[0].step)
+
+
+class QuantFlatten(nn.Module):
+    """(N, C, ...) to (N, C * ...)."""
+
+    def __init__(self, *, name: str, sources: tuple[str, ...]) -> None:
+        """Keep the names."""
+        super().__init__()
+        self.name, self.sources = name, sources
+
+    def forward(self, x: Codes) -> Codes:
+        """Codes[N, C, ...] to Codes[N, C * ...] of the same step."""
+        return Codes(x.values.flatten(1), x.step)
