@@ -31,7 +31,7 @@ FILE_TYPES = {
     ".f": ("rtl",),
     ".core": ("rtl",),
     ".md": ("", "rtl", "tb", "tests", "model"),
-    ".yaml": ("model/twinor/presets", "model/twinor/recipes", "tb/plans", "tb/coverage"),
+    ".yaml": ("model/twinor/presets", "model/twinor/published", "model/twinor/recipes", "tb/plans", "tb/coverage"),
     ".gtkw": ("tb/waves",),
     ".css": ("model/twinor/report",),
     ".js": ("model/twinor/report",),

@@ -37,7 +37,9 @@ __all__ = ["CHECKPOINTS", "Row", "on_macro", "table"]
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 """Packed integer networks that come with twinor."""
 
-PUBLISHED = Path(__file__).parent / "published.yaml"
+PUBLISHED = Path(__file__).parent / "published"
+"""What others report, a file for each data set."""
+
 BATCH = 100
 """Images at a time on a macro."""
 
@@ -105,7 +107,8 @@ def table(
     tables.show(f"{data}, {count:,} test images, preset {config.name}", tables.networks(rows), console)
     if adc_bits or dies:
         tables.show(f"{min(few, count):,} test images", tables.networks_varied(rows), console)
-    published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8")).get(data, [])
+    file = PUBLISHED / f"{data}.yaml"
+    published = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else []
     if published:
         tables.show("published, 4-bit weights and activations", tables.published(published), console)
     result: dict[str, Any] = {"preset": preset, "config": config.digest(), "images": count, "few": few}

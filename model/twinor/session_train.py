@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from twinor.data import Dataset
     from twinor.quantize.fitting import Fitted
-    from twinor.quantize.progress import Progress
     from twinor.quantize.recipe import Recipe
 
 __all__ = ["parts_of", "train"]
@@ -86,27 +85,29 @@ def train(
         return
     checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key)
     began = time.monotonic()
-    with tables.Progress(console) as progress:
-
-        def show(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
-            progress.show(f"train {stage}", epoch, epochs, note=f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %")
-
-        fitted = _fit(recipe, parts, show, checkpoint, threads=threads, device=chosen)
+    fitted = _fit(recipe, parts, checkpoint, console, threads=threads, device=chosen)
     scores = _scores(fitted, parts.test)
     _show(scores, len(parts.test.labels), console)
-    reached = {engine: f"{score:.2f}" for engine, score in scores.items()}
-    network = replace(fitted.network, provenance=fitted.network.provenance | reached)
-    save_network(out / f"{name}.npz", network)
-    console.print(f"wrote {out / name}.npz", soft_wrap=True)
+    _save(fitted, scores, out / f"{name}.npz", console)
     result = {"recipe": asdict(recipe), "key": key, "seconds": time.monotonic() - began, "accuracy": scores}
-    heads = ("stage", "epoch", "loss", "accuracy")
-    history = [dict(zip(heads, entry, strict=True)) for entry in checkpoint.history]
-    result |= {"images": len(parts.test.labels), "history": history}
+    result |= {"images": len(parts.test.labels), "history": _history(checkpoint)}
     write_json(out / f"{name}.json", result, console)
     if report:
         pages.write_training(out / f"{name}.html", result)
         console.print(f"wrote {out / name}.html", soft_wrap=True)
     checkpoint.remove()
+
+
+def _history(checkpoint: Checkpoint) -> list[dict[str, object]]:
+    heads = ("stage", "epoch", "loss", "accuracy")
+    return [dict(zip(heads, entry, strict=True)) for entry in checkpoint.history]
+
+
+def _save(fitted: Fitted, scores: dict[str, float], path: Path, console: Console) -> None:
+    """Write the packed network; its provenance says what was reached."""
+    reached = {engine: f"{score:.2f}" for engine, score in scores.items()}
+    save_network(path, replace(fitted.network, provenance=fitted.network.provenance | reached))
+    console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _device(device: str) -> str:
@@ -120,14 +121,18 @@ def _device(device: str) -> str:
 
 
 def _fit(
-    recipe: Recipe, parts: Parts, report: Progress, checkpoint: Checkpoint, *, threads: int, device: str
+    recipe: Recipe, parts: Parts, checkpoint: Checkpoint, console: Console, *, threads: int, device: str
 ) -> Fitted:
+    """Train with a progress bar."""
     from twinor.quantize.fitting import fit
 
-    origin = {"key": checkpoint.key}
-    return fit(
-        recipe, parts.train, provenance=origin, progress=report, checkpoint=checkpoint, threads=threads, device=device
-    )
+    with tables.Progress(console) as progress:
+
+        def show(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
+            progress.show(f"train {stage}", epoch, epochs, note=f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %")
+
+        origin, where = {"key": checkpoint.key}, {"threads": threads, "device": device}
+        return fit(recipe, parts.train, provenance=origin, progress=show, checkpoint=checkpoint, **where)  # type: ignore[arg-type]
 
 
 def _done(stem: Path, key: str) -> dict[str, float] | None:
