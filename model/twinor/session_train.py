@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twinor import models, tables
 from twinor import report as pages
@@ -93,9 +93,13 @@ def train(
     result |= {"images": len(parts.test.labels), "history": _history(checkpoint)}
     write_json(out / f"{name}.json", result, console)
     if report:
-        pages.write_training(out / f"{name}.html", result)
-        console.print(f"wrote {out / name}.html", soft_wrap=True)
+        _write_page(out / f"{name}.html", result, console)
     checkpoint.remove()
+
+
+def _write_page(path: Path, result: dict[str, Any], console: Console) -> None:
+    pages.write_training(path, result)
+    console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _history(checkpoint: Checkpoint) -> list[dict[str, object]]:
