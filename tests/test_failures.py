@@ -206,7 +206,7 @@ def test_training_is_told_of_a_bad_folder_device_recipe_or_data_set_first(twinor
         (("--recipe", "none"), "no recipe none: expected one of "),
         (("--data", "imagenet"), "unknown --data imagenet: expected one of digits, cifar10, mnist"),
         (("--data", "mnist", "--data-dir", "file"), "file does not hold mnist: expected the four idx files"),
-        (("--arch", "vgg99"), "unknown --arch vgg99: expected one of digits, vgg7, alexnet, "),
+        (("--arch", "vgg99"), "unknown --arch vgg99: expected one of digits, vgg4, vgg7, alexnet, "),
     ):
         assert fails(twinor, "train", *arguments).startswith(words)
 

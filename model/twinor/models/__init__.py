@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinor.errors import ConfigError
-from twinor.models.plain import alexnet, audio, digits, vgg7, vgg16, video
+from twinor.models.plain import alexnet, audio, digits, vgg4, vgg7, vgg16, video
 from twinor.models.residual import resnet8, resnet18, resnet20
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = ["ARCHS", "build", "check"]
 
 ARCHS: dict[str, Callable[..., nn.Module]] = {
     "digits": digits,
+    "vgg4": vgg4,
     "vgg7": vgg7,
     "alexnet": alexnet,
     "vgg16": vgg16,

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-__all__ = ["alexnet", "audio", "digits", "vgg7", "vgg16", "video"]
+__all__ = ["alexnet", "audio", "digits", "vgg4", "vgg7", "vgg16", "video"]
 
 
 def digits(*, channels: int = 1, classes: int = 10, width: float = 1.0) -> nn.Sequential:
@@ -35,6 +35,17 @@ def digits(*, channels: int = 1, classes: int = 10, width: float = 1.0) -> nn.Se
             linear=nn.Linear(second * 4, classes),
         )
     )
+
+
+def vgg4(*, channels: int = 1, classes: int = 10, width: float = 1.0) -> nn.Sequential:
+    """Four convolutions of 3 x 3 with batch norm, three max-pools, one linear layer, for images of any size.
+
+    Example:
+        >>> import torch
+        >>> vgg4()(torch.zeros(1, 1, 28, 28)).shape
+        torch.Size([1, 10])
+    """
+    return _convolutions(channels, classes, [16, "pool", 32, "pool", 64, 64, "last"], width)
 
 
 def vgg7(*, channels: int = 3, classes: int = 10, width: float = 1.0) -> nn.Sequential:
@@ -117,7 +128,7 @@ def video(*, channels: int = 1, classes: int = 10, width: float = 1.0) -> nn.Seq
 
 
 def _convolutions(channels: int, classes: int, plan: list[int | str], width: float) -> nn.Sequential:
-    """Convolutions of 3 x 3 with batch norm and ReLU by their channels, max-pools of 2 x 2, a linear layer."""
+    """Convolutions of 3 x 3 by their channels, max-pools of 2 x 2 and a last one over all positions, a linear layer."""
     layers: list[nn.Module] = []
     for entry in plan:
         if isinstance(entry, int):
@@ -125,5 +136,5 @@ def _convolutions(channels: int, classes: int, plan: list[int | str], width: flo
             layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
             channels = out
         else:
-            layers.append(nn.MaxPool2d(4 if entry == "last" else 2))
+            layers.append(nn.MaxPool2d(2) if entry == "pool" else nn.AdaptiveMaxPool2d(1))
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels, classes))

@@ -68,7 +68,7 @@ def fit(
         device: `cpu` or `cuda`.
 
     Returns:
-        The same bits every time on the same processor type, number of threads and torch version, killed or not.
+        On a CPU the same bits every time on the same processor type, number of threads and torch version, killed or not.
 
     Raises:
         ConfigError: there is no such network.
@@ -79,7 +79,7 @@ def fit(
     kept = checkpoint or Checkpoint()
     kept.read()
     step, classes = input_step(train.input_bits), int(train.labels.max()) + 1
-    with deterministic(recipe.seed, threads=threads):
+    with deterministic(recipe.seed, threads=threads, strict=device == "cpu"):
         teacher = models.build(recipe.arch, channels=images.shape[1], classes=classes, width=recipe.width)
         _ready(teacher, images)
         if kept.state.get("stage") == "int4":

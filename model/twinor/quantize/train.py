@@ -39,7 +39,7 @@ WARM_UP = 0.1
 
 
 @contextmanager
-def deterministic(seed: int = 0, *, threads: int = 1) -> Iterator[None]:
+def deterministic(seed: int = 0, *, threads: int = 1, strict: bool = True) -> Iterator[None]:
     """Deterministic algorithms, a seeded CPU generator and so many threads inside; all three come back after.
 
     Sums of floats depend on how threads share them, so one thread makes the result independent of the cores.
@@ -47,11 +47,12 @@ def deterministic(seed: int = 0, *, threads: int = 1) -> Iterator[None]:
     Args:
         seed: of the generator that initializes layers built inside.
         threads: of torch.
+        strict: refuse algorithms that are not; some pools have no other on a GPU.
     """
     before, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(strict)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
