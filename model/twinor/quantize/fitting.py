@@ -68,7 +68,7 @@ def fit(
         device: `cpu` or `cuda`.
 
     Returns:
-        On a CPU the same bits every time on the same processor type, number of threads and torch version, killed or not.
+        On a CPU the same bits for a processor type, a number of threads and a version of torch, killed or not.
 
     Raises:
         ConfigError: there is no such network.
