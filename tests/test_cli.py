@@ -160,6 +160,14 @@ def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> N
     assert not [path for path in left if "torchinductor" not in path.name]  # torch makes that folder for itself
 
 
+def test_a_trained_network_becomes_onnx(twinor: CommandLine) -> None:
+    (twinor.folder / "short.yaml").write_text("float_epochs: 1\nquant_epochs: 1\nwidth: 0.2\n", encoding="utf-8")
+    assert twinor("train", "--recipe", "short.yaml", "--out", "trained", "--no-report").status == 0
+    said = twinor("convert", "trained/short.npz", "short.onnx")
+    assert (said.status, said.err, said.out) == (0, "", "wrote short.onnx\n")
+    assert (twinor.folder / "short.onnx").stat().st_size > 1000
+
+
 def test_all_engines_give_the_same_accuracy(inside: CommandLine) -> None:
     results = {}
     for backend in ("fast", "golden", "rtl"):

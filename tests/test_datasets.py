@@ -65,6 +65,13 @@ def test_the_upper_nibble_is_half_of_the_bits(cifar):
     assert np.array_equal(upper.images, whole.images >> 4)
 
 
+def test_both_nibbles_are_channels_of_their_own(cifar):
+    folder, _ = cifar
+    whole, both = (load_parts("cifar10", folder=folder, image=image).train for image in ("slices", "nibbles"))
+    assert both.input_bits == 4 and both.images.shape[1] == 6
+    assert np.array_equal(both.images[:, :3] * 16 + both.images[:, 3:], whole.images)
+
+
 def test_images_that_are_not_the_originals_are_not_trained_on(cifar):
     folder, records = cifar
     exact = np.ones(5 * RECORDS, dtype=bool)
@@ -123,7 +130,7 @@ def test_an_idx_file_that_is_none_is_named(mnist, file, content, words):
 def test_unknown_names_and_empty_folders_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="unknown --data imagenet: expected one of digits, cifar10, mnist"):
         load_parts("imagenet", folder=tmp_path, image="upper")
-    with pytest.raises(ConfigError, match="unknown image mode lower: expected one of upper, slices"):
+    with pytest.raises(ConfigError, match="unknown image mode lower: expected one of upper, nibbles, slices"):
         load_parts("mnist", folder=tmp_path, image="lower")
     with pytest.raises(TwinorError, match=r"does not hold cifar10: expected cifar-10-batches-bin/ of cifar-10-binary"):
         load_parts("cifar10", folder=tmp_path, image="upper")

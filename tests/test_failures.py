@@ -211,6 +211,15 @@ def test_training_is_told_of_a_bad_folder_device_recipe_or_data_set_first(twinor
         assert fails(twinor, "train", *arguments).startswith(words)
 
 
+def test_conversions_of_networks_are_told_what_they_take(twinor: CommandLine) -> None:
+    (twinor.folder / "net.npz").write_bytes(b"PK")
+    assert fails(twinor, "convert", "net.npz", "net.txt") == (
+        "net.npz to net.txt: expected .npz to .onnx, or .onnx to .npz"
+    )
+    assert fails(twinor, "convert", "net.npz", "net.onnx").startswith("net.npz is damaged or cut short")
+    assert fails(twinor, "convert", "none.onnx", "net2.npz").startswith("none.onnx is no ONNX model (")
+
+
 def test_a_die_that_does_not_fit_is_told(inside: CommandLine) -> None:
     assert inside("die", "chip.npz", "--die-seed", "1").status == 0
     chip = inside.folder / "chip.npz"

@@ -87,6 +87,25 @@ def train(
 
 
 @app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="A packed network (.npz), or QONNX (.onnx).")],
+    target: Annotated[Path, typer.Argument(help="The other kind: .onnx or .npz.")],
+) -> None:
+    """Write a packed network as ONNX, or read QONNX, as Brevitas exports it, into a packed network."""
+    from twinor.exchange import read_qonnx, write_onnx
+    from twinor.network_file import load_network, save_network
+
+    kinds = (source.suffix, target.suffix)
+    if kinds == (".npz", ".onnx"):
+        write_onnx(target, load_network(source))
+    elif kinds == (".onnx", ".npz"):
+        save_network(target, read_qonnx(source))
+    else:
+        raise TwinorError(f"{source} to {target}: expected .npz to .onnx, or .onnx to .npz")
+    console.print(f"wrote {target}", soft_wrap=True)
+
+
+@app.command()
 def table(
     data: Annotated[str, typer.Argument(help="Data set whose checkpoints are evaluated: cifar10.")],
     preset: Preset = DEFAULT,

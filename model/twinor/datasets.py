@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DATASETS", "IMAGE_MODES", "Parts", "load_parts"]
 
-IMAGE_MODES = {"upper": 4, "slices": 8}
-"""How an 8-bit image enters, and the bits of its codes: the upper nibble alone, or all bits in more input slices."""
+IMAGE_MODES = {"upper": 4, "nibbles": 4, "slices": 8}
+"""How an 8-bit image enters, and the bits of its codes.
+
+The upper nibble alone; both nibbles as channels of their own, the upper ones first; or all bits, in more input slices.
+"""
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -68,11 +71,14 @@ def load_parts(name: str, *, folder: Path | None, image: str) -> Parts:
         raise ConfigError(f"unknown image mode {image}: expected one of {', '.join(IMAGE_MODES)}")
     chosen = folder or (Path(os.environ["TWINOR_DATA"]) if os.environ.get("TWINOR_DATA") else None)
     train, test = DATASETS[name](chosen)
-    bits = IMAGE_MODES[image]
-    parts = []
-    for images, labels in (train, test):
-        parts.append(Dataset(images=(images >> (8 - bits)).astype(np.uint8), labels=labels, input_bits=bits))
+    parts = [Dataset(images=_codes(x, image), labels=y, input_bits=IMAGE_MODES[image]) for x, y in (train, test)]
     return Parts(name=name, train=parts[0], test=parts[1])
+
+
+def _codes(images: NDArray[np.uint8], image: str) -> NDArray[np.uint8]:
+    if image == "nibbles":
+        return np.concatenate([images >> 4, images & 15], axis=1)
+    return (images >> (8 - IMAGE_MODES[image])).astype(np.uint8)
 
 
 Raw = tuple["NDArray[np.uint8]", "NDArray[np.int64]"]

@@ -39,7 +39,7 @@ class Recipe:
     data: str = "digits"
     """Name of a data set."""
     image: str = "upper"
-    """How 8-bit images enter: `upper` nibble alone, or all bits in more input `slices`."""
+    """How 8-bit images enter: `upper` nibble alone, both `nibbles` as channels, or all bits in more input `slices`."""
     width: float = 1.0
     """Factor on the channels of every hidden layer."""
     seed: int = 0
