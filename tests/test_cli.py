@@ -160,6 +160,19 @@ def test_training_shows_progress_once_and_is_then_read(twinor: CommandLine) -> N
     assert not [path for path in left if "torchinductor" not in path.name]  # torch makes that folder for itself
 
 
+def test_several_seeds_give_a_mean_and_a_spread(twinor: CommandLine) -> None:
+    (twinor.folder / "short.yaml").write_text("float_epochs: 2\nquant_epochs: 2\nwidth: 0.2\n", encoding="utf-8")
+    said = twinor("train", "--recipe", "short.yaml", "--seeds", "2", "--out", "trained", "--no-report")
+    assert (said.status, said.err) == (0, "")
+    told = json.loads((twinor.folder / "trained" / "short-seeds.json").read_text(encoding="utf-8"))
+    each = [json.loads((twinor.folder / "trained" / f"short-seed{k}.json").read_text()) for k in (0, 1)]
+    assert told["accuracy"] == [one["accuracy"] for one in each] and told["accuracy"][0] != told["accuracy"][1]
+    header, row = table(said, "mean and standard deviation over 2 seeds")
+    assert header == ["seeds", "float", "fake-quantized", "int4"]
+    scores = [one["int4"] for one in told["accuracy"]]
+    assert row[-1] == f"{sum(scores) / 2:.2f} +- {abs(scores[0] - scores[1]) / 2**0.5:.2f}"
+
+
 def test_a_trained_network_becomes_onnx(twinor: CommandLine) -> None:
     (twinor.folder / "short.yaml").write_text("float_epochs: 1\nquant_epochs: 1\nwidth: 0.2\n", encoding="utf-8")
     assert twinor("train", "--recipe", "short.yaml", "--out", "trained", "--no-report").status == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -62,6 +62,7 @@ def train(
         Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Train with so many seeds; mean and spread.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; another number gives other last bits.")] = 1,
     device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = "auto",
     out: Out = BUILD,
@@ -74,16 +75,18 @@ def train(
     chosen = {"arch": arch, "data": data, "seed": seed}
     changes = {key: value for key, value in chosen.items() if value is not None}
     name = "-".join([Path(recipe).stem, *(str(value) for value in changes.values())])
-    session_train.train(
-        load_recipe(recipe, **changes),
-        name,
-        data_dir=data_dir,
-        threads=threads,
-        device=device,
-        out=out,
-        report=report,
-        console=console,
-    )
+    options: dict[str, Any] = {
+        "data_dir": data_dir,
+        "threads": threads,
+        "device": device,
+        "out": out,
+        "report": report,
+        "console": console,
+    }
+    if seeds > 1:
+        session_train.train_seeds(load_recipe(recipe, **changes), name, seeds, **options)
+    else:
+        session_train.train(load_recipe(recipe, **changes), name, **options)
 
 
 @app.command()

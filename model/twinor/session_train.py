@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from twinor.quantize.fitting import Fitted
     from twinor.quantize.recipe import Recipe
 
-__all__ = ["parts_of", "train"]
+__all__ = ["parts_of", "train", "train_seeds"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -59,17 +59,17 @@ def train(
     out: Path,
     report: bool,
     console: Console,
-) -> None:
+) -> dict[str, float]:
     """Train, convert, and classify the test images once; `<name>.npz`, `<name>.json` and the learning curves.
+
+    Returns:
+        Accuracy by network, in percent.
 
     Raises:
         ConfigError: no such device.
         TwinorError: data are missing, a file cannot be written, training diverges.
     """
-    chosen = _device(device)
-    if report:
-        pages.require()
-    models.check(recipe.arch)
+    chosen = _ready(recipe, device, report=report)
     parts = parts_of(recipe, data_dir)
     make_folder(out)
     key = content_key(parts.train, recipe=recipe, threads=threads)
@@ -82,19 +82,39 @@ def train(
     if done is not None:
         _show(done, len(parts.test.labels), console)
         console.print(f"{out / name}.npz holds this training; delete it to train again", soft_wrap=True)
-        return
+        return done
     checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key)
     began = time.monotonic()
     fitted = _fit(recipe, parts, checkpoint, console, threads=threads, device=chosen)
     scores = _scores(fitted, parts.test)
     _show(scores, len(parts.test.labels), console)
     _save(fitted, scores, out / f"{name}.npz", console)
-    result = {"recipe": asdict(recipe), "key": key, "seconds": time.monotonic() - began, "accuracy": scores}
-    result |= {"images": len(parts.test.labels), "history": _history(checkpoint)}
+    told = {"key": key, "seconds": time.monotonic() - began, "images": len(parts.test.labels), "accuracy": scores}
+    result = {"recipe": asdict(recipe), "history": _history(checkpoint)} | told
     write_json(out / f"{name}.json", result, console)
     if report:
         _write_page(out / f"{name}.html", result, console)
     checkpoint.remove()
+    return scores
+
+
+def train_seeds(recipe: Recipe, name: str, seeds: int, *, out: Path, console: Console, **options: Any) -> None:
+    """Train with so many seeds, from the recipe's own upwards; mean and spread, and `<name>-seeds.json`.
+
+    Args:
+        recipe: all but the seed.
+        name: of the files; each training adds its seed.
+        seeds: how many.
+        out: folder of the results.
+        console: gets the tables.
+        options: as `train` takes them.
+    """
+    scores = []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        one = replace(recipe, seed=seed)
+        scores.append(train(one, f"{name}-seed{seed}", out=out, console=console, **options))
+    tables.show(f"mean and standard deviation over {seeds} seeds", tables.spreads(scores), console)
+    write_json(out / f"{name}-seeds.json", {"recipe": asdict(recipe), "seeds": seeds, "accuracy": scores}, console)
 
 
 def _write_page(path: Path, result: dict[str, Any], console: Console) -> None:
@@ -114,10 +134,13 @@ def _save(fitted: Fitted, scores: dict[str, float], path: Path, console: Console
     console.print(f"wrote {path}", soft_wrap=True)
 
 
-def _device(device: str) -> str:
-    """`auto` is a GPU where there is one."""
+def _ready(recipe: Recipe, device: str, *, report: bool) -> str:
+    """Refuse before anything long starts; the device, of which `auto` is a GPU where there is one."""
     import torch
 
+    if report:
+        pages.require()
+    models.check(recipe.arch)
     there = torch.cuda.is_available()
     if device not in DEVICES or (device == "cuda" and not there):
         raise ConfigError(f"--device {device}: expected one of {', '.join(DEVICES)}; cuda needs a GPU")

@@ -34,6 +34,7 @@ __all__ = [
     "reached",
     "seams",
     "show",
+    "spreads",
 ]
 
 
@@ -98,9 +99,25 @@ def networks_varied(rows: Sequence[Row]) -> Table:
     """Mean and deviation over varied dies, and accuracy by bits of the ADC."""
     table = _table("network", "dies", *(f"{bits} bits" for bits in rows[0].bits))
     for row in rows:
-        spread = f"{mean(row.dies):.2f} +- {stdev(row.dies) if len(row.dies) > 1 else 0:.2f}" if row.dies else ""
-        table.add_row(row.name, spread, *(f"{x:.2f}" for x in row.bits.values()))
+        table.add_row(row.name, spread(row.dies), *(f"{x:.2f}" for x in row.bits.values()))
     return table
+
+
+def spreads(scores: Sequence[dict[str, float]]) -> Table:
+    """Mean and deviation by network over several trainings."""
+    table = _table("seeds", *scores[0])
+    table.add_row(str(len(scores)), *(spread([one[name] for one in scores]) for name in scores[0]))
+    return table
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation.
+
+    Example:
+        >>> spread([90.0, 92.0]), spread([])
+        ('91.00 +- 1.41', '')
+    """
+    return f"{mean(values):.2f} +- {stdev(values) if len(values) > 1 else 0:.2f}" if values else ""
 
 
 def published(rows: Sequence[dict[str, Any]]) -> Table:
