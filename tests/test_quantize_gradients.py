@@ -40,7 +40,8 @@ def one_to_one(*, log2_alpha, phase=Phase.TRAIN):
     """A hidden layer of one weight, code 7 of step 1/7, whose clip is at 2**log2_alpha."""
     layer = nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(1.0)
-    quant = QuantLinear(layer, None, name="one", sources=("images",), clip=LearnableClip(), input_max=255)
+    quant = QuantLinear(layer, None, name="one", sources=("images",), clip=LearnableClip(), relu=True)
+    quant.input_max = 255
     quant.clip.log2_alpha.data.fill_(log2_alpha)
     quant.threshold.phase = Phase.FREEZE
     quant.clip.phase = phase
@@ -118,9 +119,7 @@ def test_batch_norm_of_codes_is_batch_norm_of_their_real_values():
     norm.weight.data = torch.tensor([0.7, -1.2, 2.0])
     norm.bias.data = torch.tensor([0.1, 0.5, -0.3])
     conv.bias.data = torch.tensor([0.4, -2.0, 9.0])
-    layer = QuantConv(
-        conv, norm, conv_window(conv), name="conv", sources=("images",), clip=LearnableClip(), input_max=15
-    )
+    layer = QuantConv(conv, norm, conv_window(conv), name="conv", sources=("images",), clip=LearnableClip())
     acc = torch.randint(-300, 300, (4, 3, 5, 5), generator=generator(4)).float().requires_grad_()
     twin = acc.detach().clone().requires_grad_()
     unit = torch.tensor([0.01, 0.02, 0.005], dtype=torch.float64)
@@ -191,7 +190,7 @@ def test_evaluation_samples_nothing():
 
 
 def test_one_threshold_serves_all_logits():
-    layer = QuantLinear(nn.Linear(8, 3), None, name="logits", sources=("images",), clip=None, input_max=15)
+    layer = QuantLinear(nn.Linear(8, 3), None, name="logits", sources=("images",), clip=None)
     y = layer(Codes(torch.randint(0, 16, (5, 8), generator=generator(7)).float(), torch.tensor(0.5)))
     assert layer.threshold.log2_t.shape == (1,)
     assert y.step.shape == ()

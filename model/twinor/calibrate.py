@@ -19,7 +19,7 @@ from twinor.die import ideal_die
 from twinor.fast import Engine
 from twinor.host import layer_vectors, walk
 from twinor.place import full_steps, input_slices, place, place_layer
-from twinor.run import chain_runner, run_layer
+from twinor.run import chain_runner, check_images, run_layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,11 +39,12 @@ def calibrate(config: Config, network: IntegerNetwork, images: NDArray[np.intege
     Args:
         config: the macro; with `step: unit` every step is 1.
         network: the integer network.
-        images: training images, codes [images, channels, height, width].
+        images: training images, codes [images, *input_shape].
 
     Returns:
         Steps by layer name, [x_slices][w_slices] in array units, each one that the hardware can set.
     """
+    check_images(network, images)
     place(config, network)  # refuse what does not fit before anything is measured
     ranges = network.input_ranges()
     steps: dict[str, Steps] = {}

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from twinor.network import IntegerNetwork, Layer, WeightLayer
+    from twinor.network import IntegerNetwork, Layer, Requant, WeightLayer
 
     Ints = NDArray[np.integer]
     Compute = Callable[[WeightLayer, Ints, Ints | None], Ints]
 
-__all__ = ["host_layer", "im2col", "layer_vectors", "positions_last", "walk", "windows"]
+__all__ = ["host_layer", "im2col", "layer_vectors", "narrow", "positions_last", "walk", "windows"]
 
 NUMPY_PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-LOWEST = np.iinfo(np.int16).min
+LOWEST = np.iinfo(np.int64).min
 """Below every code."""
 
 
@@ -44,7 +44,7 @@ def walk(network: IntegerNetwork, images: Ints, compute: Compute) -> Ints:
     for index, layer in enumerate(network.layers):
         came = [values[name] for name in sources[layer.name]]
         if isinstance(layer, Conv | Linear):
-            values[layer.name] = compute(layer, came[0], came[1] if layer.shortcut else None)
+            values[layer.name] = compute(layer, came[0], came[-1] if layer.shortcut else None)
         else:
             values[layer.name] = host_layer(layer, came)
         for name in sources[layer.name]:
@@ -57,11 +57,11 @@ def host_layer(layer: Layer, inputs: Sequence[Ints]) -> Ints:
     """A layer without weights."""
     x = inputs[0]
     if isinstance(layer, MaxPool):
-        pooled: Ints = windows(layer, x.astype(np.int16), outside=LOWEST).max(axis=_window_axes(layer))
-        return pooled
+        pooled = windows(layer, x.astype(np.int64), outside=LOWEST).max(axis=_window_axes(layer))
+        return np.asarray(pooled, dtype=x.dtype)
     if isinstance(layer, AvgPool):
         total = windows(layer, x, outside=0).sum(axis=_window_axes(layer), dtype=np.int64)
-        return total if layer.requant is None else layer.requant(total).astype(np.int16)
+        return total if layer.requant is None else narrow(layer.requant, layer.requant(total))
     if isinstance(layer, Concat):
         return np.concatenate(inputs, axis=1)
     assert isinstance(layer, Flatten)
@@ -81,6 +81,11 @@ def windows(layer: Conv | MaxPool | AvgPool, x: Ints, *, outside: int = 0) -> In
     gaps = tuple(slice(None, None, d) for d in layer.dilation)
     view: Ints = every[(slice(None), slice(None), *strides, *gaps)]
     return view
+
+
+def narrow(rule: Requant, y: Ints) -> Ints:
+    """Outputs of a rule in 16 bits, where they fit, so that images stay small."""
+    return y.astype(np.int16 if rule.lo >= -(1 << 15) and rule.hi < 1 << 15 else np.int64)
 
 
 def _window_axes(layer: MaxPool | AvgPool) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from twinor.fast import exact_dtype
-from twinor.host import walk
+from twinor.host import narrow, walk
 from twinor.network import Conv
 from twinor.run import check_images
 
@@ -42,10 +42,10 @@ def logits(network: IntegerNetwork, images: Ints) -> NDArray[np.int64]:
     ranges = network.input_ranges()
 
     def compute(layer: WeightLayer, x: Ints, codes: Ints | None) -> Ints:
-        y = layer.requant(accumulators(layer, x, codes, largest=max(map(abs, ranges[layer.name]))))
-        return y if layer.requant.hi >= 1 << 15 else y.astype(np.int16)
+        acc = accumulators(layer, x, codes, largest=max(map(abs, ranges[layer.name])))
+        return narrow(layer.requant, layer.requant(acc))
 
-    parts = [walk(network, images[n : n + BATCH], compute) for n in range(0, len(images), BATCH)]
+    parts = [walk(network, images[n : n + BATCH], compute) for n in range(0, max(len(images), 1), BATCH)]
     return np.concatenate(parts).astype(np.int64)
 
 

@@ -170,10 +170,13 @@ def _describe(network: IntegerNetwork) -> tuple[Header, Arrays]:
 
 
 def _network(header: Header, arrays: Arrays) -> IntegerNetwork:
+    bits, signed = header["input_bits"], header["input_signed"]
+    if type(bits) is not int or not 1 <= bits <= 8 or not isinstance(signed, bool):
+        raise ValueError(f"input_bits {bits!r}, input_signed {signed!r}: expected 1 .. 8 and true or false")
     network = IntegerNetwork(
         input_shape=_numbers(header["input_shape"]),
-        input_bits=header["input_bits"],
-        input_signed=header["input_signed"],
+        input_bits=bits,
+        input_signed=signed,
         layers=tuple(_layer(index, entry, arrays) for index, entry in enumerate(header["layers"])),
         provenance=header["provenance"],
     )
@@ -223,7 +226,8 @@ def _layer(index: int, entry: Header, arrays: Arrays) -> Layer:
     }
     if kind == "Linear":
         return Linear(**common)
-    if entry["padding_mode"] not in PADDING_MODES or entry["groups"] < 1 or len(weight) % entry["groups"]:
+    groups = entry["groups"]
+    if entry["padding_mode"] not in PADDING_MODES or type(groups) is not int or groups < 1 or len(weight) % groups:
         raise ValueError(f"layer {index}: padding_mode {entry['padding_mode']}, groups {entry['groups']}")
     return Conv(
         stride=_numbers(entry["stride"]),
@@ -252,7 +256,8 @@ def _rule(index: int, entry: Header, arrays: Arrays, channels: int) -> Requant:
     if not channels == len(mult) == len(add):
         raise ValueError(f"layer {index} has {channels} channels, {len(mult)} mult and {len(add)} add")
     shift, lo, hi = entry["shift"], entry["lo"], entry["hi"]
-    if not (1 <= shift <= 31 and lo <= hi):
+    whole = all(type(value) is int for value in (shift, lo, hi))
+    if not (whole and 1 <= shift <= 31 and -(1 << 31) <= lo <= hi < 1 << 31):
         raise ValueError(f"layer {index}: shift {shift}, lo {lo}, hi {hi}")
     return Requant(mult=mult, add=add, shift=shift, lo=lo, hi=hi)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from twinor.errors import SimulatorError, TwinorError
 from twinor.golden import cim_macro
-from twinor.host import layer_vectors, positions_last, walk
+from twinor.host import layer_vectors, narrow, positions_last, walk
 from twinor.trace import MISSING
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def forward(
     Args:
         network: the integer network.
         placement: where its layers lie.
-        images: codes, [images, channels, height, width].
+        images: codes, [images, *input_shape].
         run_chain: the engine.
 
     Returns:
@@ -98,8 +98,7 @@ def run_layer(layer: WeightLayer, x: Ints, codes: Ints | None, placement: Placem
     placed = placement.layers[layer.name]
     added = None if codes is None else np.moveaxis(codes, 1, -1).reshape(-1, codes.shape[1])
     y = _run_chains(placed, layer_vectors(layer, x), added, run_chain)
-    narrow = np.int16 if -(1 << 15) <= layer.requant.lo and layer.requant.hi < 1 << 15 else np.int64
-    return positions_last(layer, x, y.astype(narrow))
+    return positions_last(layer, x, narrow(layer.requant, y))
 
 
 def _run_chains(placed: PlacedLayer, x: Ints, codes: Ints | None, run_chain: RunChain) -> NDArray[np.int64]:

@@ -34,8 +34,14 @@ def check_graph(network: IntegerNetwork) -> None:
     for name in names:
         if names.count(name) > 1:
             raise PlacementError(f"layer name {name} stands twice" + " (it means the images)" * (name == IMAGES))
+    if not network.layers:
+        raise PlacementError("the network has no layers")
     known, sources = {IMAGES}, network.sources()
     for layer in network.layers:
+        if len(layer.sources) > 1 and not isinstance(layer, Concat):
+            raise PlacementError(
+                f"layer {layer.name} takes {len(layer.sources)} layers: expected one and, if any, a shortcut"
+            )
         for source in sources[layer.name]:
             if source not in known:
                 raise PlacementError(f"layer {layer.name} takes the outputs of {source}, which is no layer before it")
@@ -79,6 +85,8 @@ def _output_shape(layer: Layer, came: list[Shape]) -> Shape:
 
 
 def _window_shape(layer: Conv | MaxPool | AvgPool, shape: Shape) -> Shape:
+    if not 1 <= len(layer.kernel) <= 3:
+        raise PlacementError(f"layer {layer.name} has {len(layer.kernel)} dimensions: expected 1, 2 or 3")
     channels = layer.weight.shape[1] * layer.groups if isinstance(layer, Conv) else shape[0]
     reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel, layer.dilation, strict=True)]
     least = [r - sum(sides) for r, sides in zip(reach, layer.padding, strict=True)]
@@ -87,6 +95,14 @@ def _window_shape(layer: Conv | MaxPool | AvgPool, shape: Shape) -> Shape:
         names = {1: ["length"], 2: ["height", "width"]}.get(len(reach), ["depth", "height", "width"])
         wanted = f"({channels}, {', '.join(names)}) of at least {' x '.join(str(max(n, 1)) for n in least)}"
         raise PlacementError(f"layer {layer.name} takes images of shape {wanted}, the layer before gives {shape}")
+    if not isinstance(layer, Conv) and any(max(sides) >= r for sides, r in zip(layer.padding, reach, strict=True)):
+        raise PlacementError(f"layer {layer.name}: padding {layer.padding} makes windows with nothing in them")
+    if isinstance(layer, Conv) and layer.padding_mode in ("reflect", "circular"):
+        most = [n - (layer.padding_mode == "reflect") for n in shape[1:]]
+        if any(max(sides) > n for sides, n in zip(layer.padding, most, strict=True)):
+            raise PlacementError(
+                f"layer {layer.name}: {layer.padding_mode} padding {layer.padding} is wider than {shape}"
+            )
     sizes = [
         (n + sum(sides) - r) // s + 1
         for n, sides, r, s in zip(shape[1:], layer.padding, reach, layer.stride, strict=True)

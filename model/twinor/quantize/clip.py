@@ -36,6 +36,7 @@ class LearnableClip(nn.Module):
         signed: codes -8 .. 7 instead of 0 .. 15.
         limit: largest alpha, that of a ReLU6; None for any.
         joined: several layers share it; then the largest sample counts, not their mean, so that none is cut off.
+        settled: it is not sampled any more.
         observing: every forward pass samples, whatever the phase; for calibration without training.
     """
 
@@ -54,7 +55,7 @@ class LearnableClip(nn.Module):
         self.register_buffer("samples", torch.zeros((), dtype=torch.int64))
         self.signed, self.limit, self.window = signed, limit, window
         self.phase = Phase.SAMPLE
-        self.observing = self.joined = False
+        self.observing = self.joined = self.settled = False
 
     @property
     def lo(self) -> int:
@@ -73,6 +74,8 @@ class LearnableClip(nn.Module):
         Args:
             z: float[...] values before the clip.
         """
+        if self.settled:
+            return
         flat = z.flatten()
         stride = max(1, flat.numel() // SAMPLED_VALUES) | 1  # odd, so that it visits every channel
         sample = best_threshold(flat[None, ::stride], levels=self.hi, signed=self.signed)[0]

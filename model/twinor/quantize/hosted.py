@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from twinor.quantize.clip import ACTIVATION_MAX
 from twinor.quantize.modules import Codes, sides_of
 from twinor.quantize.requant import IntegerRule, integer_rule, requantize
 from twinor.quantize.thresholds import Phase
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["QuantAvgPool", "QuantConcat", "QuantFlatten", "QuantMaxPool"]
 
 MAX_POOL = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)
-AVG_POOL = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)
 BELOW_ALL = -1024.0
 """What pads a maximum: below every code."""
 
@@ -47,23 +47,21 @@ class QuantAvgPool(nn.Module):
 
     Attributes:
         clip: of its outputs, or None for the logits.
+        input_min: lowest code that comes in.
         input_max: largest magnitude of a code that comes in.
     """
 
-    def __init__(
-        self, window: Window, *, name: str, sources: tuple[str, ...], clip: LearnableClip | None, input_max: int
-    ) -> None:
+    def __init__(self, window: Window, *, name: str, sources: tuple[str, ...], clip: LearnableClip | None) -> None:
         """Keep the window and the clip."""
         super().__init__()
-        self.window, self.name, self.sources, self.clip, self.input_max = window, name, sources, clip, input_max
+        self.window, self.name, self.sources, self.clip = window, name, sources, clip
+        self.input_min, self.input_max = 0, ACTIVATION_MAX
 
     def forward(self, x: Codes) -> Codes:
         """Codes[N, C, ...] to Codes of a step of their own."""
         w = self.window
-        count = prod(w.kernel)
         padded = functional.pad(x.values, sides_of(w)) if any(map(any, w.padding)) else x.values
-        total = AVG_POOL[len(w.kernel) - 1](padded, w.kernel, w.stride) * count
-        total = total + (total.detach().round() - total.detach())  # a mean times its count is a whole number
+        total = _sums(padded, w)
         unit = x.step / w.divisor
         if self.clip is None:
             return Codes(total, unit)
@@ -85,8 +83,27 @@ class QuantAvgPool(nn.Module):
 
     def _rule(self, scale: Tensor) -> IntegerRule:
         assert self.clip is not None
-        reach = self.input_max * prod(self.window.kernel)
-        return integer_rule(scale, torch.zeros_like(scale), acc_max=reach, lo=self.clip.lo, hi=self.clip.hi)
+        return integer_rule(scale, torch.zeros_like(scale), acc_max=self.acc_max, lo=self.lowest, hi=self.clip.hi)
+
+    @property
+    def acc_max(self) -> int:
+        """Bound of |sum|."""
+        return self.input_max * prod(self.window.kernel)
+
+    @property
+    def lowest(self) -> int:
+        """Lowest code that it puts out."""
+        return 0 if self.input_min >= 0 or self.clip is None else self.clip.lo
+
+
+def _sums(padded: Tensor, w: Window) -> Tensor:
+    """Sums over windows, exact; PyTorch divides by 1 in two and three dimensions alone."""
+    if len(w.kernel) == 1:
+        total = functional.avg_pool2d(padded[:, :, None], (1, *w.kernel), (1, *w.stride), divisor_override=1)
+        return total[:, :, 0]
+    pool = functional.avg_pool2d if len(w.kernel) == 2 else functional.avg_pool3d
+    result: Tensor = pool(padded, w.kernel, w.stride, divisor_override=1)
+    return result
 
 
 class QuantConcat(nn.Module):

@@ -16,17 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from twinor.quantize.clip import ACTIVATION_MAX
 from twinor.quantize.literal import AsymmetricThreshold, bias_codes
 from twinor.quantize.requant import (
     LOGIT_MAX,
     SHORTCUT_MAX,
     IntegerRule,
+    at_least,
     integer_rule,
     logits_rule,
+    matched,
     requantize,
     shaped,
-    shortcut_mult,
     straight_through,
+    with_shortcut,
 )
 from twinor.quantize.thresholds import Phase, WeightThreshold
 
@@ -59,7 +62,9 @@ class QuantLayer(nn.Module):
         bias: float32[out] or None.
         norm: batch norm whose figures end up in requantization, or None.
         clip: learnable clip, shared where layers are joined, or None for the logits.
-        relu: whether logits below 0 are cut off.
+        relu: whether outputs below 0 are cut off.
+        limit: largest real output, None for any.
+        phase: what the batch norm uses: statistics of the batch, until `Phase.FREEZE`.
         input_min: lowest code that comes in.
         input_max: largest magnitude of a code that comes in.
         shortcut_max: largest magnitude of a code of the shortcut, 0 without one.
@@ -79,10 +84,10 @@ class QuantLayer(nn.Module):
         name: str,
         sources: tuple[str, ...],
         clip: LearnableClip | None,
-        input_max: int,
-        input_min: int = 0,
-        shortcut_max: int = 0,
         relu: bool = False,
+        limit: float | None = None,
+        shortcut: bool = False,
+        fixed: bool = False,
         literal: bool = False,
     ) -> None:
         """Take over the parameters of a float layer; the float layer itself is left as it is.
@@ -93,28 +98,28 @@ class QuantLayer(nn.Module):
             name: unique in the network.
             sources: names of the layers that it takes.
             clip: of its outputs; None for the logits, which have one threshold for all channels.
-            input_max: largest magnitude of a code that comes in.
-            input_min: lowest code that comes in.
-            shortcut_max: largest magnitude of a code of the shortcut.
-            relu: whether logits are cut off at 0.
+            relu: whether outputs are cut off at 0.
+            limit: largest real output, that of a ReLU6; None for any.
+            shortcut: whether a shortcut comes in.
+            fixed: weights of 1, which stay.
             literal: weights and biases as the original has them, see `literal`.
         """
         super().__init__()
         assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
-        self.name, self.sources, self.relu = name, sources, relu
-        fixed = not layer.weight.requires_grad  # weights of 1, which stay
+        self.name, self.sources, self.relu, self.limit = name, sources, relu, limit
         self.weight = nn.Parameter(layer.weight.detach().float().clone(), requires_grad=not fixed)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().float().clone())
         self.norm = None if norm is None else _copy(norm)
         self.clip = clip
-        plain = clip is None and norm is None and not shortcut_max
+        plain = clip is None and norm is None and not shortcut
         self.threshold = WeightThreshold(len(self.weight), common=plain or fixed)
         self.literal = literal and not fixed
         if self.literal:
             self.threshold = AsymmetricThreshold()
         if fixed:
             self.threshold.log2_t.requires_grad_(False)
-        self.input_min, self.input_max, self.shortcut_max = input_min, input_max, shortcut_max
+        self.shortcut, self.phase = shortcut, Phase.SAMPLE
+        self.input_min, self.input_max, self.shortcut_max = 0, ACTIVATION_MAX, 0
         self.macro: Macro | None = None
         self.matched = False
 
@@ -126,7 +131,7 @@ class QuantLayer(nn.Module):
     @property
     def plain(self) -> bool:
         """True for logits that are the accumulator plus a bias: one threshold makes those of all classes comparable."""
-        alone = self.clip is None and self.norm is None and not self.shortcut_max
+        alone = self.clip is None and self.norm is None and not self.shortcut
         return alone and self.threshold.log2_t.numel() == 1
 
     def accumulate(self, values: Tensor, weight: Tensor) -> Tensor:
@@ -154,18 +159,16 @@ class QuantLayer(nn.Module):
         weight, weight_step = self.threshold(self.weight)
         acc = self.accumulate(x.values, weight)
         scale, offset = self._real(weight_step.double() * x.step.double(), acc)
-        if shortcut is not None:
-            scale = _least(scale, shortcut.step.double() / SHORTCUT_MAX)
         if self.clip is not None and (self.clip.observing or (self.training and self.clip.phase is Phase.SAMPLE)):
             z = torch.addcmul(shaped(offset.float(), acc), acc, shaped(scale.float(), acc))
             self.clip.observe(z if shortcut is None else z + shortcut.values * shortcut.step)
         step = self._step(scale)
         per_count, offset = scale / step.double(), offset / step.double()
-        rule = self._rule(per_count, offset)
         if shortcut is None:
+            rule = self._rule(per_count, offset, step)
             return Codes(requantize(acc, per_count, offset, rule, exact=not self.training), step)
         gain = shortcut.step / step
-        r = shortcut_mult(gain, per_count)
+        rule, r = with_shortcut(self._rule(at_least(per_count, gain), offset, step), gain)
         added = (shortcut.values, gain, r)
         return Codes(requantize(acc, per_count, offset, rule, shortcut=added, exact=not self.training), step)
 
@@ -183,25 +186,34 @@ class QuantLayer(nn.Module):
             The rule, the multipliers of the shortcut's codes, and what one output code is worth.
         """
         scale, offset = self._real(self.threshold.step().double() * input_step.double(), None)
-        if shortcut_step is not None:
-            scale = _least(scale, shortcut_step.double() / SHORTCUT_MAX)
         step = self._step(scale)
         per_count, offset = scale / step.double(), offset / step.double()
-        r = None if shortcut_step is None else shortcut_mult(shortcut_step / step, per_count)
-        return self._rule(per_count, offset), r, step
+        if shortcut_step is None:
+            return self._rule(per_count, offset, step), None, step
+        gain = shortcut_step / step
+        rule, r = with_shortcut(self._rule(at_least(per_count, gain), offset, step), gain)
+        return rule, r, step
+
+    @property
+    def lowest(self) -> int:
+        """Lowest code that it puts out."""
+        if self.relu:
+            return 0
+        return -LOGIT_MAX - 1 if self.clip is None else self.clip.lo
 
     def _step(self, scale: Tensor) -> Tensor:
         """What one output code is worth; one count of logits is worth the largest scale."""
         return scale.detach().abs().max().float() if self.clip is None else self.clip.step()
 
-    def _rule(self, per_count: Tensor, offset: Tensor) -> IntegerRule:
+    def _rule(self, per_count: Tensor, offset: Tensor, step: Tensor) -> IntegerRule:
+        highest = LOGIT_MAX if self.clip is None else self.clip.hi
+        if self.limit is not None:
+            highest = min(highest, int(self.limit / float(step) + 0.5))
         if self.plain:
-            return logits_rule(offset, lo=0 if self.relu else -LOGIT_MAX - 1)
-        if self.clip is None:
-            return integer_rule(
-                per_count, offset, acc_max=self.acc_max, lo=0 if self.relu else -LOGIT_MAX, hi=LOGIT_MAX
-            )
-        return integer_rule(per_count, offset, acc_max=self.acc_max, lo=self.clip.lo, hi=self.clip.hi)
+            return logits_rule(offset, lo=self.lowest)._replace(hi=highest)
+        rule = integer_rule(per_count, offset, acc_max=self.acc_max, lo=self.lowest, hi=highest)
+        exact = self.matched and self.clip is not None and not self.shortcut
+        return matched(rule, per_count, offset, acc_max=self.acc_max) if exact else rule
 
     def _bias(self) -> Tensor:
         if self.bias is None:
@@ -228,7 +240,7 @@ class QuantLayer(nn.Module):
         """Mean and variance of `unit * acc + bias`: of this batch while training, else the running ones."""
         norm = self.norm
         assert norm is not None and norm.running_mean is not None and norm.running_var is not None
-        if acc is None or not self.training or self.threshold.phase is Phase.FREEZE:
+        if acc is None or not self.training or self.phase is Phase.FREEZE:
             return norm.running_mean.double(), norm.running_var.double()
         axes = [0, *range(2, acc.dim())]
         var, mean = torch.var_mean(acc, dim=axes, unbiased=False)
@@ -247,12 +259,6 @@ def _copy(norm: nn.Module) -> nn.BatchNorm2d:
     twin = nn.BatchNorm2d(norm.num_features, eps=norm.eps, momentum=norm.momentum, affine=norm.affine)
     twin.load_state_dict(norm.state_dict())
     return twin.to(norm.running_mean.device if norm.running_mean is not None else None)
-
-
-def _least(scale: Tensor, least: Tensor) -> Tensor:
-    """Scales of at least a magnitude, so that a shortcut's multiplier fits where batch norm has closed a channel."""
-    raised = torch.where(scale < 0, -least, least)
-    return torch.where(scale.abs() < least, raised, scale)
 
 
 class QuantConv(QuantLayer):

@@ -57,6 +57,10 @@ class QuantNetwork(nn.Module):
             if isinstance(module, WeightThreshold | LearnableClip):
                 trained = all(parameter.requires_grad for parameter in module.parameters())
                 module.phase = phase if trained else Phase.FREEZE
+            elif isinstance(module, QuantLayer):
+                module.phase = (
+                    phase if any(parameter.requires_grad for parameter in module.parameters()) else Phase.FREEZE
+                )
 
     def set_macro(self, macro: Macro | None) -> None:
         """Let a macro compute every accumulator from now on; None for exact ones."""

@@ -115,9 +115,14 @@ def calibrate_clips(network: QuantNetwork, images: Tensor) -> None:
     for layer in network.weight_layers():
         layer.threshold.observe(layer.weight)
     network.eval()
-    with network.observing():
-        for part in images.split(CALIBRATION_BATCH):
-            network.codes(part.to(network.input_step.device))
+    joined = any(clip.joined for clip in network.clips())
+    for last in (False, True) if joined else (True,):
+        for clip in network.clips():
+            clip.samples.zero_()  # a first round settles the clips of layers that are joined, which others look through
+            clip.settled = last and clip.joined
+        with network.observing():
+            for part in images.split(CALIBRATION_BATCH):
+                network.codes(part.to(network.input_step.device))
     network.set_phase(Phase.FREEZE)
 
 
@@ -133,8 +138,8 @@ def check_finite(place: str, layer: nn.Module) -> None:
 
 
 def _last(ops: Sequence[Op]) -> str:
-    """The operation whose result are the logits."""
-    return next(op for op in reversed(ops) if op.kind != "softmax").name
+    """The operation that computes the logits, which may be flattened after it."""
+    return next(op for op in reversed(ops) if op.kind not in ("softmax", "flatten")).name
 
 
 class _Build:
@@ -151,9 +156,13 @@ class _Build:
         self.shapes = {IMAGES: input_shape}
         self.clips: dict[str, LearnableClip | None] = {IMAGES: None}
         """What sets the step of a layer's codes; None for the images and the logits."""
+        self.passed: dict[str, str] = {}
+        """Layer of ones behind images that are joined with something."""
         self.counts: dict[str, int] = {}
+        self.starts: dict[str, Op] = {}
         for one in planned:
             self._one(one)
+        self._settle()
 
     def _one(self, one: Planned) -> None:
         name, sources = self._name(one), tuple(self.names[source] for source in one.sources)
@@ -170,13 +179,12 @@ class _Build:
             made = QuantConcat(name=name, sources=sources)
         elif one.kind == "avg":
             assert one.ops[0].window is not None
-            clip = None if self._is_tail(one) else LearnableClip(signed=clip is not None and clip.signed)
-            made = QuantAvgPool(
-                one.ops[0].window, name=name, sources=sources, clip=clip, input_max=self._largest(sources[0])
-            )
+            clip = None if one.result == self.last else LearnableClip()
+            made = QuantAvgPool(one.ops[0].window, name=name, sources=sources, clip=clip)
         else:
             made = self._weights(one, name, sources)
             clip = made.clip
+        self.starts[name] = one.ops[0]
         self._keep(made, name, one.result, one.ops[-1].shape, clip)
 
     def _keep(
@@ -187,8 +195,8 @@ class _Build:
         self.shapes[name], self.clips[name] = shape, clip
 
     def _weights(self, one: Planned, name: str, sources: tuple[str, ...]) -> QuantLayer:
-        start, norm, relu = one.ops[0], one.find("norm"), one.find("relu")
-        layer = start.module if one.kind in ("conv", "linear") else _ones(self.shapes[sources[0]])
+        norm, relu, alone = one.find("norm"), one.find("relu"), one.kind not in ("conv", "linear")
+        layer = _ones(self.shapes[sources[0]]) if alone else one.ops[0].module
         assert isinstance(layer, nn.Module)
         shortcut = None if one.shortcut is None else self.names[one.shortcut]
         logits = one.result == self.last
@@ -196,41 +204,48 @@ class _Build:
             "name": name,
             "sources": sources + ((shortcut,) if shortcut else ()),
             "clip": None if logits else LearnableClip(signed=relu is None, limit=relu.limit if relu else None),
-            "input_max": self._largest(sources[0]),
-            "input_min": 0 if (came := self.clips[sources[0]]) is None else came.lo,
-            "shortcut_max": self._largest(shortcut) if shortcut else 0,
-            "relu": logits and relu is not None,
+            "relu": relu is not None,
+            "limit": relu.limit if relu else None,
+            "shortcut": shortcut is not None,
+            "fixed": alone,
             "literal": self.literal,
         }
-        norm_module = norm.module if norm else None
-        made: QuantLayer
-        if isinstance(layer, nn.Linear):
-            made = QuantLinear(layer, norm_module, **facts)  # type: ignore[arg-type]
-        else:
-            made = QuantConv(layer, norm_module, conv_window(layer), **facts)
-        if made.acc_max >= EXACT_MAX:
-            start.refuse(f"its accumulator can reach {made.acc_max}, more than the {EXACT_MAX} that float32 counts to")
-        return made
+        return _layer(layer, norm.module if norm else None, facts)
 
-    def _largest(self, name: str) -> int:
-        """Largest magnitude of a layer's codes."""
-        clip = self.clips[name]
-        return self.input_max if clip is None else max(clip.hi, -clip.lo)
-
-    def _is_tail(self, one: Planned) -> bool:
-        """True if the results are the logits, flattened or not."""
-        return one.result == self.last or self.last in (f"{one.result}_flat",)
+    def _settle(self) -> None:
+        """Tell every layer the codes that it can see, now that joined clips are what they are."""
+        ranges = {IMAGES: (0, self.input_max)}
+        for layer in self.layers:
+            name, sources = str(layer.name), tuple(layer.sources)  # type: ignore[arg-type]
+            came = [ranges[source] for source in sources]
+            ranges[name] = (min(low for low, _ in came), max(high for _, high in came))
+            if not isinstance(layer, QuantLayer | QuantAvgPool):
+                continue
+            largest = [max(-low, high) for low, high in came]
+            layer.input_min, layer.input_max = came[0][0], largest[0]
+            if isinstance(layer, QuantLayer):
+                layer.shortcut_max = largest[1] if len(came) > 1 else 0
+            elif layer.clip is not None:
+                layer.clip.signed |= came[0][0] < 0
+            if layer.acc_max >= EXACT_MAX:
+                self.starts[name].refuse(
+                    f"its accumulator can reach {layer.acc_max}, more than the {EXACT_MAX} that float32 counts to"
+                )
+            if layer.clip is not None:
+                ranges[name] = (layer.lowest, layer.clip.hi)
 
     def _joinable(self, name: str) -> str:
-        """A layer whose clip can be shared: the images pass through a layer of ones first."""
+        """A layer whose clip can be shared: the images pass through a layer of ones first, once for all."""
         if self.clips[name] is not None:
             return name
-        made = QuantConv(
-            (ones := _ones(self.shapes[name])), None, conv_window(ones),
-            name=f"{name}_joined", sources=(name,), clip=LearnableClip(), input_max=self._largest(name),
-        )  # fmt: skip
-        self._keep(made, made.name, made.name, self.shapes[name], made.clip)
-        return made.name
+        if name not in self.passed:
+            free = self._free(f"{name}_joined")
+            facts = {"name": free, "sources": (name,), "clip": LearnableClip(), "relu": True, "fixed": True}
+            made = _layer(_ones(self.shapes[name]), None, facts)
+            self.starts[free] = next(iter(self.starts.values()), None)  # type: ignore[assignment]
+            self._keep(made, free, free, self.shapes[name], made.clip)
+            self.passed[name] = free
+        return self.passed[name]
 
     def _join(self, names: Sequence[str]) -> LearnableClip:
         """One clip for all of them: signed if one is, limited if one is."""
@@ -238,7 +253,8 @@ class _Build:
         joined = clips[0]
         joined.joined = len(clips) > 1
         joined.signed = any(clip.signed for clip in clips)
-        joined.limit = min((clip.limit for clip in clips if clip.limit is not None), default=None)
+        limits = [clip.limit for clip in clips]
+        joined.limit = None if None in limits else max(limit for limit in limits if limit is not None)
         for layer in self.layers:
             if isinstance(layer, QuantLayer | QuantAvgPool) and layer.clip in clips:
                 layer.clip = joined
@@ -251,20 +267,31 @@ class _Build:
         self.counts[kind] = self.counts.get(kind, 0) + 1
         own = one.ops[0].name
         numbered = one.ops[0].module is None or own.lstrip("_").isdigit()
-        name = f"{kind}{self.counts[kind]}" if numbered else own
+        return self._free(f"{kind}{self.counts[kind]}" if numbered else own)
+
+    def _free(self, name: str) -> str:
         while name in self.shapes:
             name += "_"
         return name
+
+
+def _layer(layer: nn.Module, norm: nn.Module | None, facts: dict[str, Any]) -> QuantLayer:
+    """The quantized layer of a float one."""
+    if isinstance(layer, nn.Linear):
+        return QuantLinear(layer, norm, **facts)
+    return QuantConv(layer, norm, conv_window(layer), **facts)
 
 
 def _ones(shape: tuple[int, ...]) -> nn.Module:
     """A layer that leaves an image as it is: a weight of 1 for every channel, which is not trained."""
     if len(shape) == 1:
         linear = nn.Linear(shape[0], shape[0], bias=False)
-        linear.weight.requires_grad_(False).copy_(torch.eye(shape[0]))
+        with torch.no_grad():
+            linear.weight.copy_(torch.eye(shape[0]))
         return linear
     conv = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(shape) - 2](shape[0], shape[0], 1, groups=shape[0], bias=False)
-    conv.weight.requires_grad_(False).fill_(1.0)
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
     return conv
 
 
@@ -287,11 +314,10 @@ def new_head(network: QuantNetwork, classes: int, *, freeze: bool = True) -> Non
         (torch.Size([2, 7]), [False, False, False, False])
     """
     last = network.layers[-1]
-    if not isinstance(last, QuantLayer) or not last.plain:
+    if not isinstance(last, QuantLayer) or not last.plain or last.groups > 1:
         raise UnsupportedLayer("the last layer is no plain linear layer or convolution, so no new one takes its place")
     fresh = nn.Linear(last.weight[0].numel(), classes, device=last.weight.device)
     facts: dict[str, Any] = {"name": last.name, "sources": last.sources, "clip": None, "literal": last.literal}
-    facts |= {"input_max": last.input_max, "input_min": last.input_min}
     if isinstance(last, QuantConv):
         conv = nn.Conv2d(1, 1, 1)  # only its weights, groups and padding are read
         conv.weight = nn.Parameter(fresh.weight.detach().view(classes, *last.weight.shape[1:]))
@@ -299,6 +325,7 @@ def new_head(network: QuantNetwork, classes: int, *, freeze: bool = True) -> Non
         made: QuantLayer = QuantConv(conv, None, last.window, **facts)
     else:
         made = QuantLinear(fresh, None, **facts)
+    made.input_min, made.input_max = last.input_min, last.input_max
     if freeze:
         network.requires_grad_(False)
     network.layers[-1] = made

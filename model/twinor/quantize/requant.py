@@ -25,13 +25,14 @@ __all__ = [
     "SHORTCUT_MAX",
     "SLOPE_MAX",
     "IntegerRule",
+    "at_least",
     "integer_rule",
     "logits_rule",
     "matched",
     "requantize",
     "shaped",
-    "shortcut_mult",
     "straight_through",
+    "with_shortcut",
 ]
 
 MULT_MAX = 2 ** (MULT_BITS - 1) - 1
@@ -179,21 +180,49 @@ def shaped(per_channel: Tensor, like: Tensor) -> Tensor:
     return per_channel.view([1, -1] + [1] * (like.dim() - 2))
 
 
-def shortcut_mult(gain: Tensor, scale: Tensor) -> Tensor:
-    """What the codes of a shortcut are multiplied by before they join the accumulator.
+def at_least(scale: Tensor, gain: Tensor) -> Tensor:
+    """Scales by which the multiplier of a shortcut fits, float64[C] without gradient.
+
+    Batch norm may have closed a channel; what then comes from the accumulator is below a tenth of a code.
 
     Args:
+        scale: float64[C], output codes per count.
         gain: float32[], output codes that one code of the shortcut is worth.
-        scale: float64[C], output codes that one count of the accumulator is worth.
-
-    Returns:
-        Integer-valued float64[C].
 
     Example:
-        >>> shortcut_mult(torch.tensor(2.0), torch.tensor([0.1, -0.3], dtype=torch.float64)).tolist()
-        [20.0, -7.0]
+        >>> at_least(torch.tensor([1.0, -1.0, 0.0]), torch.tensor(8191.0 / 2)).tolist()
+        [1.0, -1.0, 0.5]
     """
-    return (gain.detach().double() / scale.detach()).round().clamp(-SHORTCUT_MAX, SHORTCUT_MAX)
+    least = gain.detach().double() / SHORTCUT_MAX
+    scale = scale.detach().double()
+    return torch.where(scale.abs() < least, torch.where(scale < 0, -least, least), scale)
+
+
+def with_shortcut(rule: IntegerRule, gain: Tensor) -> tuple[IntegerRule, Tensor]:
+    """The rule of a layer with a shortcut, and what the shortcut's codes are multiplied by in the accumulator.
+
+    A channel that batch norm has closed keeps a multiplier by which the shortcut still passes.
+
+    Args:
+        rule: of the layer without it.
+        gain: float32[], output codes that one code of the shortcut is worth.
+
+    Returns:
+        The rule with |mult| of at least `gain * 2**shift / SHORTCUT_MAX`, and integer-valued float64[C] with
+        `r * mult` next to `gain * 2**shift`.
+
+    Example:
+        >>> gain = torch.tensor(2.0)
+        >>> scale = at_least(torch.tensor([0.1, -0.3, 0.0]), gain)
+        >>> rule, r = with_shortcut(integer_rule(scale, torch.zeros(3), acc_max=9, lo=0, hi=15), gain)
+        >>> r.tolist(), (r * rule.mult * 2.0 ** -rule.shift).round(decimals=2).tolist()
+        ([20.0, -7.0, 7710.0], [2.0, 2.1, 2.0])
+    """
+    whole = gain.detach().double() * torch.exp2(rule.shift)
+    least = torch.ceil(whole / SHORTCUT_MAX).clamp_min(1.0)
+    sign = torch.where(rule.mult < 0, -1.0, 1.0)
+    mult = sign * torch.maximum(rule.mult.abs(), least)
+    return rule._replace(mult=mult), (whole / mult).round()
 
 
 def requantize(

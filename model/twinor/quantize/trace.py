@@ -118,14 +118,19 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> list[Op]:
         >>> [op.kind for op in trace(nn.Sequential(nn.Flatten(), nn.Linear(12, 3), nn.Dropout()), (3, 2, 2))]
         ['flatten', 'linear']
     """
-    graph = _follow(model)
     with _evaluating(model):
+        graph = _follow(model)
         run = _Shapes(model, graph)
         like = next(model.parameters(), torch.zeros(()))
-        run.run(torch.zeros((2, *input_shape), device=like.device, dtype=torch.float32))
+        images = torch.rand((2, *input_shape), generator=torch.Generator().manual_seed(0)).to(like.device)
+        result = run.run(images.clone())
+        _compare(model, images, result)
     ops: list[Op] = []
     alias: dict[fx.Node, str] = {}
+    needed = _needed(graph)
     for node in graph.nodes:
+        if node not in needed:
+            continue
         if node.op == "placeholder":
             alias[node] = INPUT
         elif node.op == "output":
@@ -139,15 +144,25 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> list[Op]:
     return ops
 
 
+def _compare(model: nn.Module, images: Tensor, followed: Any) -> None:
+    """What was followed must compute what the model computes: `x += y` is followed as `x = x + y`."""
+    result = model(images)
+    if isinstance(followed, Tensor) and not torch.allclose(followed, result, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise UnsupportedLayer(
+            f"what {type(model).__name__} computes is not what can be followed of it: a tensor that += changes "
+            "in place is used elsewhere too; write x = x + y"
+        )
+
+
 def _follow(model: nn.Module) -> fx.Graph:
     tracer = fx.Tracer()
     tracer.record_stack_traces = True
     try:
         graph = tracer.trace(model)
-    except (fx.proxy.TraceError, TypeError) as error:
+    except (fx.proxy.TraceError, TypeError, RuntimeError, NameError, ValueError) as error:
         raise UnsupportedLayer(
             f"the forward pass of {type(model).__name__} cannot be followed ({str(error).splitlines()[0]}): "
-            "it must not depend on the values of tensors; compute such choices in __init__"
+            "it must not depend on the values of tensors, and its layers must be submodules; choose in __init__"
         ) from error
     inputs = [node for node in graph.nodes if node.op == "placeholder" and node.users]
     if len(inputs) != 1:
@@ -208,7 +223,11 @@ def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dic
     module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
     kind = KINDS.get(type(module) if module is not None else node.target)  # a subclass may compute something else
     shape = tuple(values[node].shape[1:])
-    facts: dict[str, Any] = {"name": node.name, "shape": shape, "place": place}
+    facts: dict[str, Any] = {
+        "name": f"{node.name}_" if node.name == INPUT else node.name,
+        "shape": shape,
+        "place": place,
+    }
     if node.op == "get_attr" or kind is None:
         Op(kind="", sources=(), **facts).refuse("this operation is not supported")
     call = _Call(node, values)
@@ -219,9 +238,16 @@ def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dic
     if kind == "same" or (kind == "flatten" and before == shape):
         alias[node] = sources[0]
         return
-    alias[node] = op.name
+    shapes = [tuple(values[n].shape[1:]) for n in tensors]
+    if kind == "add" and len(set(shapes)) > 1:
+        op.refuse(
+            f"it adds shapes {' and '.join(map(str, shapes))}; only the sum of two results of one shape can be mapped"
+        )
     ops.extend(_made(op, call, before))
     alias[node] = ops[-1].name
+    if _in_place(node, module, call):  # whoever holds the operand sees the result from now on
+        for other in [n for n, name in alias.items() if name == sources[0]]:
+            alias[other] = ops[-1].name
 
 
 def _made(op: Op, node: _Call, before: tuple[int, ...]) -> list[Op]:
@@ -249,8 +275,7 @@ def _check(op: Op, node: _Call, before: tuple[int, ...]) -> None:
     if op.kind == "flatten" and op.shape != (prod(before),):
         op.refuse(f"it makes {op.shape} of {before}; only all of an image in one row can be mapped")
     if op.kind == "add":
-        same = len(op.sources) == 2 and "alpha" not in node.kwargs
-        if not same or len(node.args) != 2 or op.shape != before:
+        if len(op.sources) != 2 or node.kwargs.get("alpha", 1) != 1 or op.shape != before:
             op.refuse("only the sum of two results of one shape can be mapped")
     if op.kind == "cat":
         dim = node.kwargs.get("dim", node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else 0))
@@ -270,10 +295,33 @@ def _check(op: Op, node: _Call, before: tuple[int, ...]) -> None:
         op.refuse(f"its input has shape {before}; put Flatten before it")
 
 
+IN_PLACE = (functional.relu_, torch.relu_, operator.iadd, "relu_", "add_")
+
+
+def _in_place(node: fx.Node, module: nn.Module | None, call: _Call) -> bool:
+    """True if the operation writes over what it takes."""
+    asked = call.kwargs.get("inplace", node.target in (functional.relu, functional.relu6) and call.args[1:2] == (True,))
+    return bool(getattr(module, "inplace", False) or node.target in IN_PLACE or asked)
+
+
+def _needed(graph: fx.Graph) -> set[fx.Node]:
+    """What the output depends on; a result that is written over in place depends on who does so."""
+    nodes = list(graph.nodes)
+    needed = {node for node in nodes if node.op in ("output", "placeholder")}
+    before = 0
+    while len(needed) > before:
+        before = len(needed)
+        for node in reversed(nodes):
+            writes = node.target in IN_PLACE and any(n in needed for n in node.all_input_nodes)
+            if node in needed or writes:
+                needed |= {node, *node.all_input_nodes}
+    return needed
+
+
 def _operands(node: _Call, values: dict[fx.Node, Any]) -> list[fx.Node]:
     """Tensors that it takes, in order; one that is taken twice stands twice."""
-    first = node.args[0] if node.args else None
-    listed = first if isinstance(first, list | tuple) else node.args or tuple(node.kwargs.values())
+    given = (*node.args, *node.kwargs.values())
+    listed = next((part for part in given[:1] if isinstance(part, list | tuple)), given)
     return [n for n in listed if isinstance(n, fx.Node) and isinstance(values.get(n), Tensor)]
 
 

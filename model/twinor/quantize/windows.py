@@ -26,7 +26,7 @@ __all__ = ["Window", "conv_window", "pool_window"]
 
 OPTIONS = ("kernel_size", "stride", "padding")
 REST = {
-    "max": ("dilation", "ceil_mode", "return_indices"),
+    "max": ("dilation", "ceil_mode"),
     "avg": ("ceil_mode", "count_include_pad", "divisor_override"),
 }
 
@@ -83,6 +83,8 @@ def pool_window(
     """
     called = type(module).__name__ if module is not None else str(getattr(node.target, "__name__", ""))
     rank = len(before) - 1
+    if rank < 1 or len(after) != len(before):
+        refuse(f"its input has shape {before}, which has no positions to pool over")
     if "adaptive" in called.lower():
         return _adaptive(before[1:], after[1:], refuse)
     options = _options(node, module, "max" if "max" in called.lower() else "avg")
@@ -90,8 +92,6 @@ def pool_window(
     stride = _tuple(options.get("stride") or kernel, rank)
     dilation = _tuple(options.get("dilation", 1), rank)
     sides = _tuple(options.get("padding", 0), rank)
-    if options.get("return_indices"):
-        refuse("return_indices is True; only the maximum itself can be mapped")
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     padding: Sides = tuple(
         (p, max(p, (n - 1) * s + r - size - p))
