@@ -208,7 +208,7 @@ class QuantLayer(nn.Module):
     def _rule(self, per_count: Tensor, offset: Tensor, step: Tensor) -> IntegerRule:
         highest = LOGIT_MAX if self.clip is None else self.clip.hi
         if self.limit is not None:
-            highest = min(highest, int(self.limit / float(step) + 0.5))
+            highest = min(highest, int(self.limit / float(step.detach()) + 0.5))
         if self.plain:
             return logits_rule(offset, lo=self.lowest)._replace(hi=highest)
         rule = integer_rule(per_count, offset, acc_max=self.acc_max, lo=self.lowest, hi=highest)
