@@ -149,5 +149,6 @@ def mutated(folder: Path, file: str, before: str, after: str) -> Path:
 
 
 def listing(*folders: Path) -> set[Path]:
-    """Every file and folder below these, hidden ones too."""
-    return {path for folder in folders for path in folder.rglob("*")}
+    """Every file and folder below these, hidden ones too, but for the folder that torch makes for itself."""
+    found = {path for folder in folders for path in folder.rglob("*")}
+    return {path for path in found if not any("torchinductor" in part for part in path.parts)}

@@ -122,9 +122,7 @@ def test_an_operation_in_place_is_seen_by_all_who_hold_its_operand():
         x += m.b(x)
         return m.c(functional.relu(x)) + kept
 
-    with pytest.raises(
-        UnsupportedLayer, match=r"a tensor that \+= changes in place is used elsewhere too"
-    ):
+    with pytest.raises(UnsupportedLayer, match=r"a tensor that \+= changes in place is used elsewhere too"):
         quantize(Calls(add, a=conv(), b=conv(), c=conv()), input_shape=SHAPE)
 
 
