@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import cocotb
 import numpy as np
 from cocotb.types import LogicArray
-from twinor.die import NEVER, ideal_thresholds, sample_die
+from twinor.converter.cdac import NEVER
+from twinor.die import ideal_thresholds, sample_die
 from twinor.golden import sar_adc
 
 from tb.common import bench

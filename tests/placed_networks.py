@@ -18,6 +18,8 @@ from twinor.place import PlacedChain, PlacedLayer, Placement, place
 from twinor.run import chain_runner, forward
 from twinor.trace import Divergence, RoundTrace
 
+from tb.common.dies import noisy_die
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIES", "Case", "layer_input", "placed_case"]
 
-DIES = ("ideal", "sampled", "wild")
+DIES = ("ideal", "sampled", "wild", "noisy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ def placed_case(config: Config, rng: Rng, *, die: str = "ideal", count: int = 2)
     dies = {
         "ideal": lambda: ideal_die(config, placement.levels),
         "sampled": lambda: sample_die(replace(config, cell_sigma=0.1), placement.levels, seed=5),
+        "noisy": lambda: noisy_die(config, rng, macros=len(placement.levels)),
         "wild": lambda: wild_die(config, rng, macros=len(placement.levels)),
     }
     images = small_images(config, network, rng, count=count)

@@ -22,7 +22,8 @@ from hypothesis import given, settings
 from twinor.config import Config, replace
 from twinor.cosim import icarus
 from twinor.cosim.chain import check
-from twinor.die import Die, ideal_die, load_die, save_die
+from twinor.die import Die, ideal_die
+from twinor.die_file import load_die, save_die
 from twinor.errors import CorruptFile
 from twinor.fast import Engine
 from twinor.golden import cim_macro, column_correct

@@ -12,7 +12,8 @@ from builders import configs, random_levels, seeds
 from hypothesis import given, settings
 from numpy.typing import NDArray
 from twinor.config import Config, replace
-from twinor.die import Die, ideal_die, ideal_thresholds, load_die, sample_die, save_die
+from twinor.die import Die, ideal_die, ideal_thresholds, sample_die
+from twinor.die_file import load_die, save_die
 from twinor.errors import ConfigError, CorruptFile, TwinorError
 from twinor.store import read_archive, write_archive
 

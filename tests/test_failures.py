@@ -14,7 +14,8 @@ from command_line import CommandLine, InProcess, listing, mutated, shared_comman
 from torch import nn
 from twinor import cli, models, session
 from twinor.config import load
-from twinor.die import sample_die, save_die
+from twinor.die import sample_die
+from twinor.die_file import save_die
 from twinor.quantize import fitting
 
 pytestmark = pytest.mark.rtl

@@ -29,6 +29,7 @@ from twinor.golden import cim_macro
 from twinor.rounds import Chain, End, Start
 
 from tb.common.configs import EXACT, NOR40, NOR40_REDUNDANT, RAGGED, REDUNDANT, SLICED, TINY, TWOS, ids
+from tb.common.dies import noisy_die
 
 pytestmark = pytest.mark.fast
 
@@ -47,6 +48,18 @@ def test_any_chain_on_any_die_equals_golden(config: Config, seed: int) -> None:
     rng = np.random.default_rng(seed)
     chain = random_chain(config, rng, macros=2)
     assert_equal(config, wild_die(config, rng, macros=2), chain, stimulus(config, chain, rng, vectors=3))
+
+
+@settings(max_examples=60)
+@given(configs() | referenced, seeds)
+def test_any_chain_on_any_noisy_die_equals_golden(config: Config, seed: int) -> None:
+    """Vectors that begin anywhere, across the end of a trap's state."""
+    rng = np.random.default_rng(seed)
+    chain, first = random_chain(config, rng, macros=2), int(rng.integers(200))
+    die, flow = noisy_die(config, rng, macros=2), stimulus(config, chain, rng, vectors=5)
+    golden = cim_macro.run_chain(config, die, chain, *flow.streams, first=first)
+    other = fast.Engine(config, die).run_chain(chain, *flow.streams, first=first)
+    assert np.array_equal(cim_macro.outputs(golden), other)
 
 
 @settings(max_examples=20)

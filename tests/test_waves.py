@@ -328,7 +328,7 @@ def test_a_bench_that_passes_says_so_and_leaves_its_view(
     waves: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert waves("requantize.corner") == 0
-    out = capsys.readouterr().out.splitlines()
+    out = [line for line in capsys.readouterr().out.splitlines() if line != INSTALL]  # where GTKWave is missing
     assert out[-3:-1] == [
         "requantize (tiny, TWINOR_SEED=1): 1 of 1 tests passed",
         "waves: build/waves/requantize-tiny/requantize.fst",

@@ -10,7 +10,8 @@ Example:
 """
 
 from twinor.config import Config, load
-from twinor.die import Die, ideal_die, load_die, sample_die, save_die
+from twinor.die import Die, ideal_die, sample_die
+from twinor.die_file import load_die, save_die
 from twinor.errors import TwinorError
 from twinor.network import AvgPool, Concat, Conv, Flatten, IntegerNetwork, Linear, MaxPool, Requant, Shortcut
 from twinor.rounds import Chain, End, Round, Start

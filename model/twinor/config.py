@@ -6,11 +6,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from twinor.device.model import Device
 from twinor.errors import ConfigError
 from twinor.limits import (
     ACCUMULATIONS,
@@ -25,11 +25,12 @@ from twinor.limits import (
     check_value,
     contradictions,
 )
+from twinor.strict_yaml import check_keys, read_table, record_of
 from twinor.weights import Packed, check_weights
 
 __all__ = [
     "ACCUMULATIONS", "ADD_BITS", "ANALOG", "DIGITAL", "ENCODINGS", "INPUT_MODES", "MULT_BITS", "PRESETS", "SHIFT_MAX",
-    "Config", "load", "replace",
+    "Config", "config_of", "load", "replace",
 ]  # fmt: skip
 
 PRESETS = Path(__file__).parent / "presets"
@@ -104,6 +105,8 @@ class Config:
     """Relative standard deviation of the CDAC's unit capacitor."""
     comparator_sigma: float
     """Standard deviation of a comparator's offset, in LSB."""
+    device: Device | None = None
+    """Physics of cells and converters; without it both are Gaussian, and neither ages nor heats."""
 
     def __post_init__(self) -> None:
         """Check every value, then what values say together."""
@@ -324,7 +327,16 @@ class Config:
         """SHA-256 over every digital and analog value, 64 hexadecimal digits; name and citation do not count."""
         values = {key: getattr(self, key) for key in DIGITAL | ANALOG}
         values |= {key: float(values[key]) for key, allowed in ANALOG.items() if isinstance(allowed[0], float)}
+        if self.device is not None:
+            values["device"] = _as_floats(asdict(self.device))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _as_floats(table: Any) -> Any:
+    """Numbers as floats, so that 1 and 1.0 are one configuration."""
+    if isinstance(table, dict):
+        return {key: _as_floats(value) for key, value in table.items()}
+    return float(table) if isinstance(table, int) and not isinstance(table, bool) else table
 
 
 def load(preset: str | Path) -> Config:
@@ -338,24 +350,28 @@ def load(preset: str | Path) -> Config:
         8
     """
     path = _preset_path(preset)
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
-        _check_unique(path.name, yaml.compose(text))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path.name}: expected keys follows, digital and analog, got {type(tree).__name__}")
-    _check_keys(path.name, "", tree, {"follows", "digital", "analog"})
-    for table, keys in (("digital", DIGITAL), ("analog", ANALOG)):
-        if not isinstance(tree[table], dict):
-            raise ConfigError(f"{path.name}: {table}: expected a table of keys, got {tree[table]!r}")
-        _check_keys(path.name, f"{table}.", tree[table], set(keys))
+    tree, file = read_table(path), path.name
+    tables: dict[str, dict[str, Any]] = {"digital": DIGITAL, "analog": ANALOG}
+    check_keys(file, "", tree, dict.fromkeys(("follows", *tables, "device"), "a value"), optional=frozenset({"device"}))
+    for table, keys in tables.items():
+        check_keys(file, f"{table}.", tree[table], {key: allowed_text(allowed) for key, allowed in keys.items()})
     if not isinstance(tree["follows"], str) or not tree["follows"].strip():
         raise ConfigError(
-            f"{path.name}: follows = {tree['follows']!r}: expected the published macro or the purpose, as text"
+            f"{file}: follows = {tree['follows']!r}: expected the published macro or the purpose, as text"
         )
-    return Config(name=path.stem, follows=tree["follows"].strip(), **tree["digital"], **tree["analog"])
+    device = record_of(Device, file, "device.", tree["device"]) if "device" in tree else None
+    return Config(name=path.stem, follows=tree["follows"].strip(), **tree["digital"], **tree["analog"], device=device)
+
+
+def config_of(values: dict[str, Any]) -> Config:
+    """The configuration that `dataclasses.asdict` took apart.
+
+    Raises:
+        ConfigError: it is none.
+        TypeError: keys are missing or unknown.
+    """
+    device = values.get("device")
+    return Config(**values | {"device": device and record_of(Device, values["name"], "device.", device)})
 
 
 def _preset_path(preset: str | Path) -> Path:
@@ -371,30 +387,10 @@ def _preset_path(preset: str | Path) -> Path:
     return named
 
 
-def _check_unique(file: str, node: yaml.Node | None) -> None:
-    """YAML lets the last of two equal keys win; here both are refused."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        if sum(other.value == key.value for other, _ in node.value) > 1:
-            raise ConfigError(f"{file}: key {key.value} stands twice (line {key.start_mark.line + 1}): expected once")
-        _check_unique(file, value)
-
-
-def _check_keys(file: str, prefix: str, got: dict[Any, Any], allowed: set[str]) -> None:
-    for key in got:
-        if key not in allowed:
-            expected = ", ".join(sorted(allowed))
-            raise ConfigError(f"{file}: unknown key {prefix}{key} = {got[key]!r}: expected {expected}")
-    for key in sorted(allowed - set(got)):
-        expected = allowed_text((DIGITAL | ANALOG)[key]) if prefix else "a value"
-        raise ConfigError(f"{file}: missing key {prefix}{key}: expected {expected}")
-
-
 def replace(config: Config, **changes: Any) -> Config:
     """A copy with some keys changed and everything checked again."""
     known = {f.name for f in fields(Config)}
     for key in changes:
         if key not in known:
             raise ConfigError(f"unknown key {key} = {changes[key]!r}: expected {', '.join(sorted(known))}")
-    return Config(**(asdict(config) | changes))
+    return changed(config, **changes)

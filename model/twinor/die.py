@@ -10,6 +10,14 @@ A die carries as many macros as a network needs. Every engine reads the same tab
     gain[macro, column]               column correction: factor of a code     1/256
     offset[macro, column]             column correction: added to the product 1/256 LSB
 
+A cell whose current does not separate into strength and drive, and every noisy one, has tables of its own instead:
+
+    current[macro, row, code, bit_line]   what it adds                        2**(-2 * frac_bits) array units
+    variance[macro, row, code, bit_line]  of its noise                        the square of that
+    trap[macro, row, bit_line]            what an occupied trap takes away    2**-16 of its current
+    occupancy[macro, row, bit_line]       how often it is occupied            1/256
+    conversion[macro, adc]                variance of a conversion            2**(-4 * frac_bits) LSB squared
+
 A SAR trial is named by the bits of the trials kept before it and its own, the first trial in the top bit.
 """
 
@@ -17,28 +25,57 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twinor.errors import ConfigError, CorruptFile
-from twinor.golden.column_correct import GAIN_BITS, GAIN_ONE, OFFSET_BITS
-from twinor.store import read_archive, write_archive
-from twinor.weights import centres
+from twinor.converter.cdac import Converter, patterns, thresholds
+from twinor.converter.cdac import levels as cdac_levels
+from twinor.device.ageing import Bake
+from twinor.device.life import History, device_of, macro_tables, programmed, thresholds_of
+from twinor.errors import ConfigError
+from twinor.golden.column_correct import GAIN_ONE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from twinor.config import Config
 
-__all__ = ["Die", "ideal_die", "ideal_thresholds", "levels_digest", "load_die", "sample_die", "save_die"]
+__all__ = [
+    *("CELL_TABLES", "TABLES", "CellCurrents", "Die", "cut_out"),
+    *("ideal_die", "ideal_thresholds", "levels_digest", "sample_die"),
+]
 
 TABLES = ("strength", "drive", "threshold", "weight", "gain", "offset")
-REMEDY = "sample it again with `twinor die`"
-NEVER = np.iinfo(np.int32).min
-"""Threshold of trial 0, which the search never makes."""
+CELL_TABLES = ("current", "variance", "trap", "occupancy", "conversion")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellCurrents:
+    """Cells one by one, where `strength` and `drive` do not tell all; see the module's docstring for units.
+
+    Attributes:
+        current: int32[macros, rows, 2**dac_bits, bit_lines], at least 0; code 0 draws nothing.
+        variance: int32 of the same shape, at least 0.
+        trap: int32[macros, rows, bit_lines], 0 .. 2**16.
+        occupancy: int32[macros, rows, bit_lines], 0 .. 256.
+        conversion: int64[macros, n_adcs], at least 0.
+        noise_seed: key of the noise.
+        first_macro: what macro 0 is called there; a die that was cut out of a larger one keeps its noise.
+    """
+
+    current: NDArray[np.int32]
+    variance: NDArray[np.int32]
+    trap: NDArray[np.int32]
+    occupancy: NDArray[np.int32]
+    conversion: NDArray[np.int64]
+    noise_seed: int
+    first_macro: int = 0
+
+    @property
+    def noisy(self) -> bool:
+        """True if two conversions of the same inputs may differ."""
+        return any(bool(table.any()) for table in (self.variance, self.trap, self.conversion))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +91,8 @@ class Die:
         threshold: int32[macros, n_adcs, 2**trials]; entry 0 is unused.
         weight: int32[macros, trials], first trial first; what the macro's weight registers hold.
         gain, offset: int32[macros, cols], by physical column; what the macro's correction table holds.
+        cells: cells one by one; None where strength and drive tell all and nothing is noisy.
+        history: what the die went through, None where it has no physics.
     """
 
     config_digest: str
@@ -65,6 +104,62 @@ class Die:
     weight: NDArray[np.int32]
     gain: NDArray[np.int32]
     offset: NDArray[np.int32]
+    cells: CellCurrents | None = None
+    history: History | None = None
+
+    @staticmethod
+    def sample(config: Config, *, seed: int, macros: int = 1) -> Die:
+        """A die whose cells are all at level 0.
+
+        Example:
+            >>> from twinor.config import load
+            >>> levels = np.full((1, 128, 128), 7, dtype=np.uint8)
+            >>> die = Die.sample(load("nor55_subthreshold"), seed=7).program(levels).age(hours=1000).at(celsius=85)
+            >>> bool(abs(die.cells.current[0, :, 15].mean() / (105 << 12) - 1) < 0.05)
+            True
+        """
+        return sample_die(config, np.zeros((macros, config.rows, config.bit_lines), dtype=np.uint8), seed=seed)
+
+    def program(self, levels: NDArray[np.uint8]) -> Die:
+        """The same die with fresh cells at other levels, uint8[macros, rows, bit_lines]."""
+        history = self._lived()
+        return sample_die(history.config, levels, seed=self.seed or 0)
+
+    def age(self, *, hours: float, celsius: float | None = None) -> Die:
+        """The same die some hours later, kept at a temperature; where it is now if None.
+
+        Raises:
+            ConfigError: the die has no physics, or hours and temperature are beyond it.
+        """
+        history = self._lived()
+        bake = Bake(seconds=hours * 3600.0, celsius=history.celsius if celsius is None else celsius)
+        return _physical(replace(history, bakes=(*history.bakes, bake)), seed=self.seed or 0)
+
+    def at(self, *, celsius: float) -> Die:
+        """The same die at another temperature; errors as for `age`."""
+        return _physical(replace(self._lived(), celsius=float(celsius)), seed=self.seed or 0)
+
+    def _lived(self) -> History:
+        if self.history is None:
+            raise ConfigError("this die has no physics: take a preset with a table `device`, and a seed")
+        return self.history
+
+    def reprogrammed(self, strength: NDArray[np.int32]) -> Die:
+        """The same die with fresh cells whose strengths a controller has brought about; `strength` alone counts.
+
+        Raises:
+            ConfigError: its cells have statistics of currents and no thresholds.
+        """
+        history = self._lived()
+        config, top = history.config, ((1 << history.config.cell_bits) - 1) << history.config.frac_bits
+        currents = strength / top * device_of(config).top_current_nA
+        fresh = replace(history, programmed=thresholds_of(config, currents), bakes=())
+        return _physical(fresh, seed=self.seed or 0)
+
+    @property
+    def noisy(self) -> bool:
+        """True if two conversions of the same inputs may differ."""
+        return self.cells is not None and self.cells.noisy
 
 
 def levels_digest(levels: NDArray[np.uint8]) -> str:
@@ -74,27 +169,8 @@ def levels_digest(levels: NDArray[np.uint8]) -> str:
 
 def ideal_thresholds(config: Config) -> NDArray[np.int32]:
     """Half-step thresholds of every ADC, int32[n_adcs, 2**trials], in `2**(-2 * frac_bits)` LSB."""
-    level = (_patterns(config) @ np.array(config.weights[::-1])).astype(np.float64)
-    return np.tile(_fixed_thresholds(config, level), (config.n_adcs, 1))
-
-
-def _patterns(config: Config) -> NDArray[np.int64]:
-    """Which trials each pattern keeps, int64[2**trials, trials], last trial first."""
-    kept: NDArray[np.int64] = np.arange(1 << config.trials)[:, None] >> np.arange(config.trials) & 1
-    return kept
-
-
-def _fixed_thresholds(config: Config, level: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Round CDAC levels in LSB to thresholds; half a step below the level, centred for a signed conversion.
-
-    In a redundant search a trial's threshold is in the middle of the codes that both of its answers can still reach.
-    """
-    under_trial = np.argmax(_patterns(config) > 0, axis=1)  # the last trial that is set
-    moved = np.array(centres(config.weights)[::-1])[under_trial]
-    exact = (level + moved - 0.5 + config.code_min) * (1 << 2 * config.frac_bits)
-    table: NDArray[np.int32] = np.rint(exact).astype(np.int32)
-    table[..., 0] = NEVER
-    return table
+    level = (patterns(config) @ np.array(config.weights[::-1])).astype(np.float64)
+    return np.tile(thresholds(config, level), (config.n_adcs, 1))
 
 
 def ideal_die(config: Config, levels: NDArray[np.uint8]) -> Die:
@@ -147,13 +223,32 @@ def sample_die(config: Config, levels: NDArray[np.uint8], *, seed: int) -> Die:
     """
     if seed < 0:
         raise ConfigError(f"die seed {seed} is not allowed: expected 0 or more")
+    if config.device is not None:
+        cells = [programmed(config, levels[m], seed=seed, macro=m) for m in range(len(levels))]
+        return _physical(History(config=config, levels=levels, programmed=np.stack(cells)), seed=seed)
     ideal = ideal_die(config, levels)
     strength, threshold = ideal.strength.copy(), ideal.threshold.copy()
     for m in range(levels.shape[0]):
         rng = np.random.default_rng([seed, m])
         strength[m] = _varied_cells(config, levels[m], rng)
-        threshold[m] = _varied_thresholds(config, rng)
+        threshold[m] = thresholds(config, cdac_levels(config, Converter(), rng))
     return replace(ideal, seed=seed, strength=strength, threshold=threshold)
+
+
+def _physical(history: History, *, seed: int) -> Die:
+    """The die that a history has left."""
+    config, ideal = history.config, ideal_die(history.config, history.levels)
+    tables = [macro_tables(history, seed=seed, macro=m) for m in range(len(history.levels))]
+    own: dict[str, Any] = {name: np.stack([getattr(t, name) for t in tables]) for name in CELL_TABLES}
+    top = ((1 << config.dac_bits) - 1) << config.frac_bits
+    return replace(
+        ideal,
+        seed=seed,
+        strength=np.rint(own["current"][:, :, -1] / top).astype(np.int32),
+        threshold=np.stack([t.threshold for t in tables]),
+        cells=CellCurrents(noise_seed=seed, **own),
+        history=history,
+    )
 
 
 def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.int32]:
@@ -163,75 +258,11 @@ def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Gene
     return np.rint(strength * (1 << config.frac_bits)).astype(np.int32)
 
 
-def _varied_thresholds(config: Config, rng: np.random.Generator) -> NDArray[np.int32]:
-    units = np.array(config.weights[::-1], dtype=np.float64)
-    error = rng.standard_normal((config.n_adcs, config.trials)) * config.capacitor_sigma / np.sqrt(units)
-    caps = units * (1.0 + error)
-    total = caps.sum(axis=1, keepdims=True) + 1.0  # one dummy unit completes the array
-    level = (caps @ _patterns(config).T) / total * (sum(config.weights) + 1)
-    offset = rng.standard_normal((config.n_adcs, 1)) * config.comparator_sigma
-    return _fixed_thresholds(config, level + offset)
-
-
-def save_die(path: Path, die: Die) -> None:
-    """Write a die as one file, whole or not at all.
-
-    Raises:
-        TwinorError: the file cannot be written.
-    """
-    header = {"config": die.config_digest, "levels": die.levels_digest, "seed": die.seed}
-    tables = {name: getattr(die, name) for name in TABLES}
-    write_archive(path, kind="die", header=header, arrays=tables)
-
-
-def load_die(path: Path, config: Config, *, levels: NDArray[np.uint8] | None = None) -> Die:
-    """Read a die and check it against the macro, and against the programmed levels if they are given.
-
-    Raises:
-        CorruptFile: missing, damaged, made for another configuration or other weights, or of the wrong shape or range.
-    """
-    header, tables = read_archive(path, kind="die", remedy=REMEDY)
-    missing = {"config", "levels", "seed"} - set(header)
-    if missing:
-        raise CorruptFile(f"{path} does not say its {', '.join(sorted(missing))}; {REMEDY}")
-    if header["config"] != config.digest():
-        raise CorruptFile(f"{path} was made for another configuration than preset {config.name}; {REMEDY}")
-    if levels is not None and header["levels"] != levels_digest(levels):
-        raise CorruptFile(f"{path} was programmed with other weights than this network's; {REMEDY}")
-    macros = max((1, *tables.get("strength", np.zeros(0)).shape[:1]))
-    shapes = {
-        "strength": (macros, config.rows, config.bit_lines),
-        "drive": (macros, config.rows, 1 << config.dac_bits),
-        "threshold": (macros, config.n_adcs, 1 << config.trials),
-        "weight": (macros, config.trials),
-        "gain": (macros, config.cols),
-        "offset": (macros, config.cols),
-    }
-    for name, shape in shapes.items():
-        table = tables.get(name, np.zeros(0))
-        if table.shape != shape or table.dtype != np.int32:
-            raise CorruptFile(f"{path}: {name} is {table.dtype}{table.shape}, expected int32{shape}; {REMEDY}")
-    for name, (least, most) in _limits(config).items():
-        low, high = int(tables[name].min()), int(tables[name].max())
-        if low < least or high > most:
-            raise CorruptFile(f"{path}: {name} {low} .. {high}, expected {least} .. {most}; {REMEDY}")
-    if np.any(tables["drive"][:, :, 0]):
-        raise CorruptFile(f"{path}: word-line code 0 drives a cell; {REMEDY}")
-    return Die(
-        config_digest=header["config"],
-        levels_digest=header["levels"],
-        seed=header["seed"],
-        **{name: tables[name] for name in TABLES},
-    )
-
-
-def _limits(config: Config) -> dict[str, tuple[int, int]]:
-    """Smallest and largest value of a table; without column correction there is one gain and one offset."""
-    offset = 1 << OFFSET_BITS - 1 if config.column_correction else 0
-    return {
-        "strength": (0, 2 * ((1 << config.cell_bits) - 1) << config.frac_bits),
-        "drive": (0, ((1 << config.dac_bits) - 1) << config.frac_bits),
-        "weight": (0, (1 << config.adc_bits) - 1),
-        "gain": (0, (1 << GAIN_BITS) - 1) if config.column_correction else (GAIN_ONE, GAIN_ONE),
-        "offset": (-offset, max(offset - 1, 0)),
-    }
+def cut_out(die: Die, macro: int) -> Die:
+    """One macro of a die as a die of its own, with the same noise."""
+    one = slice(macro, macro + 1)
+    cells = die.cells
+    if cells is not None:
+        own = {name: getattr(cells, name)[one] for name in CELL_TABLES}
+        cells = replace(cells, first_macro=cells.first_macro + macro, **own)
+    return replace(die, cells=cells, **{name: getattr(die, name)[one] for name in TABLES})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from twinor import noise
 from twinor.errors import PlacementError, TwinorError
 from twinor.golden.adc_frontend import converted_columns, positions
 from twinor.golden.wl_dac import magnitudes
@@ -77,6 +78,7 @@ class Engine:
         inputs: Sequence[NDArray[np.integer]],
         psums: NDArray[np.integer] | None = None,
         residuals: NDArray[np.integer] | None = None,
+        first: int = 0,
     ) -> NDArray[np.int64]:
         """What leaves the macro, int64[vectors, columns]; arguments as `golden.cim_macro.run_chain`."""
         check_streams(self.config, chain, inputs, psums, residuals, macros=len(self.die.strength))
@@ -93,14 +95,14 @@ class Engine:
                 codes = residuals[:, added : added + rnd.col_count].astype(np.int64)
                 acc = acc + torch.from_numpy(codes * chain.residual_table[: rnd.col_count])
                 added += rnd.col_count
-            acc = self._run_round(chain.macro, rnd, x, acc)
+            acc = self._run_round(chain.macro, rnd, x, acc, first)
             if rnd.end is not End.HOLD:
                 leaving.append(self._finish(chain, rnd, acc))
         return np.asarray(torch.cat(leaving, dim=1).numpy())
 
-    def _run_round(self, macro: int, rnd: Round, x: NDArray[np.integer], acc: torch.Tensor) -> torch.Tensor:
+    def _run_round(self, macro: int, rnd: Round, x: NDArray[np.integer], acc: torch.Tensor, first: int) -> torch.Tensor:
         config = self.config
-        for p, q, wl_sum in self.held(macro, rnd, x):
+        for p, q, wl_sum in self.held(macro, rnd, x, first=first):
             step = rnd.steps[p.x_slice][p.w_slice]
             x_shift = 0 if config.analog_slices else p.x_slice * config.dac_bits
             negative = config.weight_encoding == "twos_complement" and p.w_slice == config.w_slices - 1
@@ -113,8 +115,10 @@ class Engine:
             acc = acc - change if p.phase else acc + change
         return acc
 
-    def held(self, macro: int, rnd: Round, x: NDArray[np.integer]) -> Iterator[tuple[Pass, torch.Tensor, torch.Tensor]]:
-        """What every conversion of a round sees.
+    def held(
+        self, macro: int, rnd: Round, x: NDArray[np.integer], *, first: int = 0
+    ) -> Iterator[tuple[Pass, torch.Tensor, torch.Tensor]]:
+        """What every conversion of a round sees, noise included; `first` is the first vector's index in the whole run.
 
         Yields:
             its pass, the held quantities int64[vectors, columns] of all columns that are converted, in
@@ -123,16 +127,17 @@ class Engine:
         """
         config = self.config
         driven = [torch.from_numpy(magnitudes(rnd, x, phase=s)) for s in range(1 + rnd.signed)]
-        q = wl_sum = torch.zeros(0)
+        q = wl_sum = variance = torch.zeros(0)
         for p in passes(config, rnd):
             codes = self._slice(driven[p.phase], p)
-            new, total = self._column_quantity(macro, rnd, codes, p), codes.sum(dim=1, keepdim=True)
+            new, total = self._column_quantity(macro, rnd, codes, p, first), codes.sum(dim=1, keepdim=True)
+            loud = self._variance(macro, rnd, codes, p)
             if config.analog_slices and p.x_slice:
                 shift = p.x_slice * config.dac_bits
-                new, total = q + (new << shift), wl_sum + (total << shift)
-            q, wl_sum = new, total
+                new, total, loud = q + (new << shift), wl_sum + (total << shift), variance + (loud << 2 * shift)
+            q, wl_sum, variance = new, total, loud
             if converts(config, rnd, p):
-                yield p, q, wl_sum
+                yield p, q + self._noise(macro, rnd, p, variance, first), wl_sum
 
     def _slice(self, driven: torch.Tensor, p: Pass) -> torch.Tensor:
         """Word-line codes of the rows that the pass drives."""
@@ -140,11 +145,17 @@ class Engine:
         rows = driven[:, p.group * config.active_rows : (p.group + 1) * config.active_rows]
         return (rows >> (p.x_slice * config.dac_bits)) & ((1 << config.dac_bits) - 1)
 
-    def _column_quantity(self, macro: int, rnd: Round, codes: torch.Tensor, p: Pass) -> torch.Tensor:
+    def _rows(self, rnd: Round, codes: torch.Tensor, p: Pass) -> slice:
+        """Word lines of a pass."""
+        top = rnd.row_base + p.group * self.config.active_rows
+        return slice(top, top + codes.shape[1])
+
+    def _column_quantity(self, macro: int, rnd: Round, codes: torch.Tensor, p: Pass, first: int) -> torch.Tensor:
         """Column quantities of one pass, int64[vectors, columns], in `2**(-2 * frac_bits)` array units."""
-        config = self.config
-        top = rnd.row_base + p.group * config.active_rows
-        rows = slice(top, top + codes.shape[1])
+        config, rows = self.config, self._rows(rnd, codes, p)
+        if self.die.cells is not None:
+            q = self._cellwise(rnd, codes, self.die.cells.current[macro, rows], p)
+            return q - self._taken(macro, rnd, codes, p, first) if self.die.cells.trap[macro].any() else q
         lines = self.die.strength[macro, rows].reshape(codes.shape[1], config.cols, config.w_slices, -1)
         chosen = lines[:, converted_columns(config, rnd), p.w_slice].astype(np.int64) // self.strength_unit
         cells = chosen[..., 0] - chosen[..., 1] if config.lines_per_cell == 2 else chosen[..., 0]
@@ -154,6 +165,54 @@ class Engine:
         dtype = exact_dtype(bound)
         product = drive.to(dtype) @ torch.from_numpy(cells).to(dtype)
         return product.to(torch.int64) * (self.strength_unit * self.drive_unit)
+
+    def _cellwise(
+        self, rnd: Round, codes: torch.Tensor, cells: NDArray[np.integer], p: Pass, *, minus: int = -1
+    ) -> torch.Tensor:
+        """Columns of cells that do not separate, int64[vectors, columns]; the second line of a pair counts `minus`."""
+        config = self.config
+        lines = cells.reshape(*cells.shape[:2], config.cols, config.w_slices, -1)
+        chosen = lines[:, :, converted_columns(config, rnd), p.w_slice].astype(np.int64)
+        table = chosen[..., 0] + minus * chosen[..., 1] if config.lines_per_cell == 2 else chosen[..., 0]
+        dtype = exact_dtype(int(np.abs(table).max(axis=(1, 2)).sum()))
+        total = torch.zeros((len(codes), table.shape[2]), dtype=dtype)
+        for code in range(1, table.shape[1]):
+            total += (codes == code).to(dtype) @ torch.from_numpy(table[:, code]).to(dtype)
+        return total.to(torch.int64)
+
+    def _taken(self, macro: int, rnd: Round, codes: torch.Tensor, p: Pass, first: int) -> torch.Tensor:
+        """What occupied traps take away from a pass, int64[vectors, columns]."""
+        assert self.die.cells is not None
+        span = self._rows(rnd, codes, p)
+        rows, parts = np.arange(span.start, span.stop), []
+        for block, part in noise.blocks(np.arange(first, first + len(codes))):
+            table = noise.trapped_currents(self.die.cells, macro, block, rows)
+            parts.append(self._cellwise(rnd, codes[part], table, p))
+        return torch.cat(parts)
+
+    def _variance(self, macro: int, rnd: Round, codes: torch.Tensor, p: Pass) -> torch.Tensor:
+        """Variance of the cells of a pass, int64[vectors, columns]."""
+        if self.die.cells is None or not self.die.noisy:
+            return torch.zeros(1, dtype=torch.int64)
+        return self._cellwise(rnd, codes, self.die.cells.variance[macro, self._rows(rnd, codes, p)], p, minus=1)
+
+    def _noise(self, macro: int, rnd: Round, p: Pass, variance: torch.Tensor, first: int) -> torch.Tensor:
+        """What noise adds to the quantities that a pass converts, but for its traps, int64[vectors, columns]."""
+        cells, columns = self.die.cells, converted_columns(self.config, rnd)
+        if cells is None or not self.die.noisy:
+            return variance
+        own = cells.conversion[macro, columns % self.config.n_adcs] * rnd.steps[p.x_slice][p.w_slice] ** 2
+        words = noise.conversion_words(
+            cells.noise_seed,
+            macro=cells.first_macro + macro,
+            vectors=np.arange(first, first + len(variance)),
+            row=rnd.row_base + p.group * self.config.active_rows,
+            x_slice=p.x_slice,
+            w_slice=p.w_slice,
+            phase=p.phase,
+            columns=columns,
+        )
+        return torch.from_numpy(noise.gaussian(variance.numpy() + own, words))
 
     def convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
         """ADC codes of column quantities, int64[vectors, columns].

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from twinor.device.model import contradictions as device_rules
 from twinor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def allowed_text(allowed: tuple[Any, ...]) -> str:
 
 def contradictions(c: Config) -> list[tuple[bool, str]]:
     """What values say together: whether each rule is broken, and the sentence for it."""
-    return [*_array_rules(c), *_word_line_rules(c), *_converter_rules(c)]
+    return [*_array_rules(c), *_word_line_rules(c), *_converter_rules(c), *device_rules(c)]
 
 
 def _array_rules(c: Config) -> list[tuple[bool, str]]:

@@ -142,6 +142,8 @@ def programmed_die(config: Config, die: Die, results: Sequence[MacroResult], *, 
         strength[macro] = blank(config, macro=macro, seed=seed).strength
     for result in results:
         strength[result.macro] = result.done.cells.strength
+    if die.history is not None:
+        return die.reprogrammed(strength)
     whole = {r.macro for r in results if len(r.rows) == config.rows} == set(range(len(strength)))
     return replace(die, seed=seed, strength=strength, levels_digest=die.levels_digest if whole else "")
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.integer]
     Inputs = Sequence[Ints]
-    RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, Ints | None, Ints | None], NDArray[np.int64]]
+    RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, Ints | None, Ints | None, int], NDArray[np.int64]]
+    """Layer, chain, inputs, partial sums, residuals, and the index of the first vector in the whole run."""
 
 __all__ = ["BACKENDS", "chain_runner", "check_images", "forward", "run_layer"]
 
@@ -49,9 +50,9 @@ def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
     model = icarus.build(config)
 
     def in_icarus(
-        _: PlacedLayer, c: PlacedChain, inputs: Inputs, psums: Ints | None, residuals: Ints | None
+        _: PlacedLayer, c: PlacedChain, inputs: Inputs, psums: Ints | None, residuals: Ints | None, first: int
     ) -> NDArray[np.int64]:
-        job = Job(config=config, die=die, chain=c.chain, inputs=inputs, psums=psums, residuals=residuals)
+        job = Job(config, die, c.chain, inputs, psums, residuals, first)
         y = cim_macro.outputs(simulate(job, model).traces)
         if np.any(y <= MISSING):
             raise SimulatorError(f"tile {c.tile}: the Verilog drove X, or nothing; `twinor cosim` finds where")
@@ -61,7 +62,12 @@ def chain_runner(config: Config, die: Die, *, backend: str) -> RunChain:
 
 
 def forward(
-    network: IntegerNetwork, placement: Placement, images: NDArray[np.integer], run_chain: RunChain
+    network: IntegerNetwork,
+    placement: Placement,
+    images: NDArray[np.integer],
+    run_chain: RunChain,
+    *,
+    first: int = 0,
 ) -> NDArray[np.int64]:
     """Logits of a batch of images.
 
@@ -70,12 +76,13 @@ def forward(
         placement: where its layers lie.
         images: codes, [images, *input_shape].
         run_chain: the engine.
+        first: index of the first image in the whole run, which noise is drawn by.
 
     Returns:
         int64[images, classes].
     """
     check_images(network, images)
-    y = walk(network, images, lambda layer, x, codes: run_layer(layer, x, codes, placement, run_chain))
+    y = walk(network, images, lambda layer, x, codes: run_layer(layer, x, codes, placement, run_chain, first=first))
     return y.astype(np.int64)
 
 
@@ -93,21 +100,30 @@ def check_images(network: IntegerNetwork, images: NDArray[np.integer]) -> None:
         raise TwinorError(f"image codes {images.min()} .. {images.max()}: the network takes {low} .. {high}")
 
 
-def run_layer(layer: WeightLayer, x: Ints, codes: Ints | None, placement: Placement, run_chain: RunChain) -> Ints:
+def run_layer(
+    layer: WeightLayer,
+    x: Ints,
+    codes: Ints | None,
+    placement: Placement,
+    run_chain: RunChain,
+    *,
+    first: int = 0,
+) -> Ints:
     """One layer with weights through the chains of its tiles; `codes` come through its shortcut."""
     placed = placement.layers[layer.name]
     added = None if codes is None else np.moveaxis(codes, 1, -1).reshape(-1, codes.shape[1])
-    y = _run_chains(placed, layer_vectors(layer, x), added, run_chain)
+    vectors = layer_vectors(layer, x)
+    y = _run_chains(placed, vectors, added, run_chain, first * (len(vectors) // len(x)))
     return positions_last(layer, x, narrow(layer.requant, y))
 
 
-def _run_chains(placed: PlacedLayer, x: Ints, codes: Ints | None, run_chain: RunChain) -> NDArray[np.int64]:
+def _run_chains(placed: PlacedLayer, x: Ints, codes: Ints | None, run_chain: RunChain, first: int) -> NDArray[np.int64]:
     results: list[NDArray[np.int64]] = []
     y = np.zeros((x.shape[0], placed.layer.weight.shape[0]), dtype=np.int64)
     for c in placed.chains:
         inputs = [x[:, top:bottom] for top, bottom in c.rows]
         psums = None if c.psum_from is None else results[c.psum_from]
         added = codes[:, slice(*c.cols)] if codes is not None and c.chain.rounds[0].residual else None
-        results.append(run_chain(placed, c, inputs, psums, added))
+        results.append(run_chain(placed, c, inputs, psums, added, first))
         y[:, slice(*c.cols)] = results[-1]  # a later chain of the same columns overwrites raw accumulators
     return y

@@ -14,7 +14,8 @@ from twinor import report as pages
 from twinor import tables
 from twinor.calibrate import calibrate
 from twinor.config import load
-from twinor.die import ideal_die, load_die, sample_die, save_die
+from twinor.die import ideal_die, sample_die
+from twinor.die_file import load_die, save_die
 from twinor.errors import TwinorError
 from twinor.params import RTL
 from twinor.place import place

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from twinor import tables
 from twinor.config import load
-from twinor.die import save_die
+from twinor.die_file import save_die
 from twinor.errors import TwinorError
 from twinor.program import STATUSES, by_level, defects, program_die, programmed_die
 from twinor.session import prepare, write_json

@@ -140,7 +140,8 @@ def on_macro(
     if die_seed is not None:
         die = sample_die(config, placement.levels, seed=die_seed)
     runner = chain_runner(config, die, backend=backend)
-    parts = [forward(network, placement, images[n : n + BATCH], runner) for n in range(0, len(images), BATCH)]
+    starts = range(0, len(images), BATCH)
+    parts = [forward(network, placement, images[n : n + BATCH], runner, first=n) for n in starts]
     return np.concatenate(parts)
 
 

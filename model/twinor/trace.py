@@ -58,6 +58,7 @@ class RoundTrace:
         clipped: conversions whose column quantity lies outside the ADC's range; only golden knows.
         converted: passes that are converted.
         clips: raw codes at the lowest and at the highest code; golden counts by round, the Verilog by run.
+        noise: what noise added to the quantities that were converted, [V, P, A]; golden's, which the Verilog is given.
     """
 
     rnd: Round
@@ -74,6 +75,7 @@ class RoundTrace:
     clipped: int = 0
     clips: tuple[int, int] = (0, 0)
     converted: int = 0
+    noise: NDArray[np.int64] | None = None
 
     @property
     def conversions(self) -> int:

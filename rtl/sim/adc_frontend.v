@@ -3,11 +3,14 @@
 // Behavioural ADC front end: charge sharing, double-buffered hold, column multiplexer, CDAC thresholds and comparator.
 //
 //   held   = sum over shared input slices i of q << (i * DAC_BITS)
+//   sample[a] = held[mux * N_ADCS + a] + noise of this sample and ADC
 //   cmp[a] = sample[a] * (fine ? 16 : 1) >= threshold[a][trial[a]] * step        step = (three ? 3 : 1) << step_shift
 //
 // Golden twin : model/twinor/golden/adc_frontend.py
 // Spec        : rtl/sim/adc_frontend.md
 // Memory      : +thresholds=FILE, $readmemh; word a * 2**TRIALS + trial, 64-bit two's complement.
+//               +noise=FILE: per sample one line, the noise of each ADC, then mux, in 64 bits each, the last ADC first;
+//               a sample at another mux, or beyond the last line, is X. Without it there is no noise.
 
 `default_nettype none
 
@@ -36,16 +39,35 @@ module adc_frontend #(
   reg        [COLS*HOLD_BITS-1:0]   share_q;
   reg        [COLS*HOLD_BITS-1:0]   hold_q;
   wire       [COLS*HOLD_BITS-1:0]   shared;
-  reg        [N_ADCS*HOLD_BITS-1:0] sample_q;
+  reg        [N_ADCS*64-1:0]        sample_q;
+  reg        [(N_ADCS+1)*64-1:0]    noise;     // {noise of the last ADC, ..., of ADC 0, mux}
   reg signed [63:0]                 threshold_mem [0:(N_ADCS<<TRIALS)-1];
-  reg        [8*1024-1:0]        file;
+  reg        [8*1024-1:0]           file;
+  integer                           noise_fd, read, k;
 
-  initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
+  initial begin
+    if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
+    noise    = {(N_ADCS+1)*64{1'b0}};
+    noise_fd = 0;
+    if ($value$plusargs("noise=%s", file)) noise_fd = $fopen(file, "r");
+  end
+
+  task next_noise;  // of the sample that is being taken
+    if (noise_fd != 0) begin
+      read = $fscanf(noise_fd, "%h", noise);
+      if (read != 1 || noise[63:0] !== {48'd0, mux_i}) noise = {(N_ADCS+1)*64{1'bx}};
+    end
+  endtask
 
   always @(posedge clk_i) begin
     if (share_i) share_q <= shared;
     if (hold_i) hold_q <= shared;
-    if (sample_i) sample_q <= hold_q[mux_i*N_ADCS*HOLD_BITS +: N_ADCS*HOLD_BITS];
+    if (sample_i) begin
+      next_noise;
+      for (k = 0; k < N_ADCS; k = k + 1)
+        sample_q[k*64 +: 64] <= noise[(k+1)*64 +: 64]
+          + {{(64 - HOLD_BITS){hold_q[(mux_i*N_ADCS+k+1)*HOLD_BITS-1]}}, hold_q[(mux_i*N_ADCS+k)*HOLD_BITS +: HOLD_BITS]};
+    end
   end
 
   genvar a, c;
@@ -62,10 +84,9 @@ module adc_frontend #(
       wire        [TRIALS-1:0]   trial  = trial_i[a*TRIALS +: TRIALS];
       wire signed [63:0]         level  = threshold_mem[(a << TRIALS) + trial];
       wire signed [63:0]         triple = step_three_i ? level + (level <<< 1) : level;
-      wire signed [HOLD_BITS-1:0] sample = sample_q[a*HOLD_BITS +: HOLD_BITS];
-      wire signed [63:0]          wide   = {{(64 - HOLD_BITS){sample[HOLD_BITS-1]}}, sample};
+      wire signed [63:0]         sample = sample_q[a*64 +: 64];
 
-      assign cmp_o[a] = (wide <<< {step_fine_i, 2'b00}) >= (triple <<< step_shift_i);
+      assign cmp_o[a] = (sample <<< {step_fine_i, 2'b00}) >= (triple <<< step_shift_i);
     end
   endgenerate
 

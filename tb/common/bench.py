@@ -18,7 +18,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, Timer
 from cocotb.utils import get_sim_time
 from twinor.config import load
-from twinor.die import load_die
+from twinor.die_file import load_die
 
 from tb.common.sources import declared_parameters, expected_parameters
 from tb.common.values import to_int

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from twinor.die import NEVER, Die, ideal_die, ideal_thresholds, sample_die
+from twinor.converter.cdac import NEVER
+from twinor.die import CellCurrents, Die, ideal_die, ideal_thresholds, sample_die
 from twinor.golden import flash_array
 from twinor.golden.column_correct import GAIN_ONE
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.integer[Any]]
     Rng = np.random.Generator
 
-__all__ = ["KINDS", "make_die", "random_levels", "random_weights", "wild_die"]
+__all__ = ["KINDS", "make_die", "noisy_die", "random_levels", "random_weights", "wild_die"]
 
 PROGRAMMED = ("ideal", "varied")
 """Kinds whose cells are random weights; those of the others are any levels at all."""
@@ -97,3 +99,21 @@ def wild_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
         gain=gain.astype(np.int32),
         offset=offset.astype(np.int32),
     )
+
+
+def noisy_die(config: Config, rng: Rng, *, macros: int = 1) -> Die:
+    """A wild die whose cells have any current at any code, any variance and traps, and whose conversions are noisy."""
+    one, top = 1 << 2 * config.frac_bits, ((1 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1)
+    cell = (macros, config.rows, 1 << config.dac_bits, config.bit_lines)
+    current, variance = rng.integers(0, 2 * top * one, cell), rng.integers(0, one * one >> 4, cell)
+    current[:, :, 0] = variance[:, :, 0] = 0
+    cells = CellCurrents(
+        current=current.astype(np.int32),
+        variance=variance.astype(np.int32),
+        trap=rng.integers(0, 1 << 16, (macros, config.rows, config.bit_lines), endpoint=True).astype(np.int32),
+        occupancy=rng.integers(0, 256, (macros, config.rows, config.bit_lines), endpoint=True).astype(np.int32),
+        conversion=rng.integers(0, one * one >> 2, (macros, config.n_adcs)),
+        noise_seed=int(rng.integers(1 << 40)),
+        first_macro=int(rng.integers(100)),
+    )
+    return replace(wild_die(config, rng, macros=macros), cells=cells)

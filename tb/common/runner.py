@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 from twinor.config import ANALOG, DIGITAL, PRESETS, load
-from twinor.die import save_die
+from twinor.die_file import save_die
 from twinor.paste import command, near
 
 from tb.common.build import BuildFailed, build, tail

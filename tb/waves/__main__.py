@@ -17,7 +17,8 @@ from twinor.config import load
 from twinor.cosim import icarus
 from twinor.cosim.gtkwave import save_view, show
 from twinor.cosim.view import Focus
-from twinor.die import load_die, sample_die
+from twinor.die import sample_die
+from twinor.die_file import load_die
 from twinor.errors import SimulatorError, TwinorError
 from twinor.paste import near
 

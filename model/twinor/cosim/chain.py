@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ PERIOD = 10
 RESET_NS = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """Vectors for one chain of one macro.
 
@@ -42,6 +42,7 @@ class Job:
         inputs: activations of each round, [vectors, row_count].
         psums: partial sums that stream in, [vectors, columns], or None.
         residuals: residual codes that stream in, [vectors, columns], or None.
+        first: index of the first vector in the whole run, which its noise is drawn by.
     """
 
     config: Config
@@ -50,11 +51,17 @@ class Job:
     inputs: Sequence[NDArray[np.integer]]
     psums: NDArray[np.integer] | None = None
     residuals: NDArray[np.integer] | None = None
+    first: int = 0
 
     @property
     def vectors(self) -> int:
         """How many vectors run."""
         return int(self.inputs[0].shape[0])
+
+    def golden(self) -> list[RoundTrace]:
+        """What golden does with it."""
+        streams = (self.inputs, self.psums, self.residuals, self.first)
+        return cim_macro.run_chain(self.config, self.die, self.chain, *streams)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +134,9 @@ def _write_files(job: Job, folder: Path, die_files: Path) -> list[str]:
             whole = path.with_name(f".{path.name}.{threading.get_ident()}")  # several jobs may write the same die
             whole.write_text(text(), encoding="ascii")
             whole.replace(path)
+    if job.die.noisy:
+        (folder / "noise.hex").write_text(files.noise_hex(config, job.golden()), encoding="ascii")
+        texts[folder / "noise.hex"] = str
     return [f"+{path.name.split('.')[-2]}={path.resolve()}" for path in texts]
 
 
@@ -143,7 +153,7 @@ def check(job: Job, model: Path, *, timeout: float = 300, die_files: Path | None
         Divergence: at the first value that differs.
         SimulatorError: as `simulate`.
     """
-    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
+    golden = job.golden()
     rtl = simulate(job, model, timeout=timeout, die_files=die_files)
     compare(job, golden, rtl)
     return Checked(golden=golden, rtl=rtl.traces, clips=rtl.clips)
@@ -173,13 +183,12 @@ def chunks(job: Job, size: int) -> list[Job]:
     """The same job in pieces of at most `size` vectors."""
     starts = range(0, job.vectors, size)
     return [
-        Job(
-            config=job.config,
-            die=job.die,
-            chain=job.chain,
+        replace(
+            job,
             inputs=[x[k : k + size] for x in job.inputs],
             psums=None if job.psums is None else job.psums[k : k + size],
             residuals=None if job.residuals is None else job.residuals[k : k + size],
+            first=job.first + k,
         )
         for k in starts
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.golden import macro_ctrl
+from twinor.golden.adc_frontend import converted_columns
 from twinor.rounds import End, converts, pack, passes
 from twinor.trace import MISSING, UNKNOWN, RoundTrace
 from twinor.trim import trim_words
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from twinor.rounds import Chain, Round
 
 __all__ = [
-    *("beats_hex", "cells_hex", "lanes_hex", "psums_hex", "pulse_hex", "read_clips", "read_traces"),
+    *("beats_hex", "cells_hex", "lanes_hex", "noise_hex", "psums_hex", "pulse_hex", "read_clips", "read_traces"),
     *("residuals_hex", "states_hex", "thresholds_hex", "words_hex"),
 ]
 
@@ -52,8 +53,10 @@ def cells_hex(config: Config, die: Die, macro: int) -> str:
         >>> len(text.splitlines()), text.splitlines()[1][-5:]
         (16, '01000')
     """
-    strength, drive = die.strength[macro].astype(np.int64), die.drive[macro].astype(np.int64)
-    current = strength[:, None, :] * drive[:, :, None]
+    if die.cells is not None:
+        current = die.cells.current[macro].astype(np.int64)
+    else:
+        current = die.strength[macro].astype(np.int64)[:, None, :] * die.drive[macro].astype(np.int64)[:, :, None]
     most = np.sort(current.max(axis=1), axis=0)[-config.active_rows :].sum(axis=0)
     if int(most.max()) >> config.current_bits:
         raise ValueError(f"a bit line's current exceeds the {config.current_bits} bits of the behavioural array")
@@ -63,6 +66,24 @@ def cells_hex(config: Config, die: Die, macro: int) -> str:
 def thresholds_hex(die: Die, macro: int) -> str:
     """Threshold tables of one macro for `+thresholds`: line `adc * 2**trials + trial`."""
     return lanes_hex(die.threshold[macro].reshape(-1, 1), 64)
+
+
+def noise_hex(config: Config, traces: Sequence[RoundTrace]) -> str:
+    """Noise for `+noise`: per sample its multiplexer position, then what it adds to each ADC, 64 bits a value.
+
+    Samples are in the order in which the macro takes them; ADCs whose column no round converts get none.
+    """
+    samples: list[NDArray[np.int64]] = []
+    for t in traces:
+        assert t.noise is not None  # golden's traces have it
+        columns = converted_columns(config, t.rnd)
+        mux, first = columns // config.n_adcs, int(columns.min()) // config.n_adcs
+        lines = np.zeros((len(t.codes), len(t.passes), macro_ctrl.phases(config, t.rnd), 1 + config.n_adcs), np.int64)
+        lines[..., 0] = first + np.arange(lines.shape[2])
+        lines[:, :, mux - first, 1 + columns % config.n_adcs] = t.noise
+        converted = [n for n, p in enumerate(t.passes) if converts(config, t.rnd, p)]
+        samples.append(lines[:, converted].reshape(len(t.codes), -1, 1 + config.n_adcs))
+    return lanes_hex(np.concatenate(samples, axis=1).reshape(-1, 1 + config.n_adcs), 64)
 
 
 def states_hex(cells: Cells) -> str:

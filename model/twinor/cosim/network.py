@@ -162,10 +162,11 @@ class _Engine:
         inputs: Sequence[Ints],
         psums: Ints | None,
         residuals: Ints | None,
+        first: int,
     ) -> NDArray[np.int64]:
         """One chain of one layer: the Verilog's outputs, after every seam was compared."""
         result = self._result(placed.layer, vectors=inputs[0].shape[0])
-        job = Job(config=self.config, die=self.die, chain=c.chain, inputs=inputs, psums=psums, residuals=residuals)
+        job = Job(self.config, self.die, c.chain, inputs, psums, residuals, first)
         size = max(1, min(CHUNK_CYCLES // macro_ctrl.floor_cycles(self.config, c.chain), -(-job.vectors // 2)))
         checked: list[Checked] = []
         pieces = chunks(job, size)

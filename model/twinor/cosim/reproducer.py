@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twinor.config import Config
+from twinor.config import config_of
 from twinor.cosim import icarus
 from twinor.cosim.chain import Job, check, compare, simulate
 from twinor.cosim.gtkwave import save_view
 from twinor.cosim.view import Focus, span
-from twinor.die import TABLES, Die
+from twinor.die import cut_out
+from twinor.die_file import die_content, die_of
 from twinor.errors import CorruptFile, SimulatorError
-from twinor.golden import cim_macro
 from twinor.params import RTL
 from twinor.rounds import Chain, End, Start, pack, unpack
 from twinor.store import read_archive, write_archive
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from twinor.config import Config
     from twinor.trace import RoundTrace
 
 __all__ = ["WAVE", "load_job", "replay", "write_reproducer"]
@@ -67,7 +68,7 @@ def write_reproducer(found: Divergence, job: Job, folder: Path, *, rtl: Path = R
 def _smallest(job: Job, *, rtl: Path, timeout: float) -> Job:
     """One round and one vector if that still diverges, else all vectors up to the first that does."""
     model = icarus.build(job.config, rtl=rtl)
-    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
+    golden = job.golden()
     first = _divergence(job, model, timeout)
     if first is None:
         return job
@@ -118,6 +119,7 @@ def _one_round(job: Job, index: int, vector: int, start: NDArray[np.integer] | N
         inputs=[job.inputs[index][one]],
         psums=None if start is None else start[one],
         residuals=_residuals_of(job, index, one),
+        first=job.first + vector,
     )
 
 
@@ -131,18 +133,16 @@ def _residuals_of(job: Job, index: int, vectors: slice) -> NDArray[np.integer] |
 
 def _save_job(path: Path, job: Job, *, rtl: Path) -> None:
     """Only the macro of the chain travels: it becomes macro 0 of a die of one."""
-    index = job.chain.macro
-    arrays = {name: getattr(job.die, name)[index : index + 1] for name in TABLES}
+    header, arrays = die_content(cut_out(job.die, job.chain.macro))
     arrays |= {f"input{k}": x.astype(np.int16) for k, x in enumerate(job.inputs)}
     arrays["words"] = pack(job.config, job.chain)
     if job.psums is not None:
         arrays["psums"] = job.psums.astype(np.int64)
     if job.residuals is not None:
         arrays["residuals"] = job.residuals.astype(np.int64)
-    header = {
-        "config": asdict(job.config),
-        "seed": job.die.seed,
-        "levels": job.die.levels_digest,
+    header |= {
+        "macro": asdict(job.config),
+        "first": job.first,
         "rtl": str(rtl.resolve()),
         "rounds": len(job.chain.rounds),
     }
@@ -157,13 +157,7 @@ def load_job(folder: Path) -> tuple[Job, Path]:
     """
     header, arrays = read_archive(folder / JOB, kind="reproducer", remedy="run the co-simulation again")
     try:
-        config = Config(**header["config"])
-        die = Die(
-            config_digest=config.digest(),
-            levels_digest=header["levels"],
-            seed=header["seed"],
-            **{name: arrays[name] for name in TABLES},
-        )
+        config, die = config_of(header["macro"]), die_of(header, arrays)
         chain: Chain = unpack(config, arrays["words"])
         inputs = [arrays[f"input{k}"] for k in range(header["rounds"])]
     except (KeyError, TypeError) as error:
@@ -175,6 +169,7 @@ def load_job(folder: Path) -> tuple[Job, Path]:
         inputs=inputs,
         psums=arrays.get("psums"),
         residuals=arrays.get("residuals"),
+        first=header["first"],
     )
     return job, Path(header["rtl"])
 
@@ -188,7 +183,7 @@ def replay(folder: Path, *, waves: bool = False, rtl: Path | None = None, timeou
     """
     job, recorded = load_job(folder)
     model = icarus.build(job.config, rtl=rtl or recorded)
-    golden = cim_macro.run_chain(job.config, job.die, job.chain, job.inputs, job.psums, job.residuals)
+    golden = job.golden()
     simulated = simulate(job, model, timeout=timeout, folder=folder, waves=waves)
     found: Divergence | None = None
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["column_quantity"]
+__all__ = ["column_quantity", "column_total"]
 
 
 def column_quantity(
@@ -47,3 +47,17 @@ def column_quantity(
     if config.lines_per_cell == 1:
         return lines[..., 0]
     return lines[..., line_sel - 1] if line_sel else lines[..., 0] - lines[..., 1]
+
+
+def column_total(config: Config, lines: NDArray[np.int64], *, w_slice: int) -> NDArray[np.int64]:
+    """Both lines of a pair added, as their variances add; arguments as `column_quantity`.
+
+    Example:
+        >>> import numpy as np
+        >>> from twinor.config import load
+        >>> column_total(load("tiny"), np.array([[9, 2, 0, 5, 1, 1, 3, 0]]), w_slice=0)
+        array([[11,  5,  2,  3]])
+    """
+    of_slice = lines.reshape(-1, config.cols, config.w_slices, config.lines_per_cell)[:, :, w_slice]
+    total: NDArray[np.int64] = of_slice.sum(axis=-1)
+    return total

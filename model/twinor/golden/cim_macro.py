@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twinor import noise
 from twinor.golden import (
     adc_frontend,
     bitline,
@@ -47,6 +48,7 @@ def run_chain(
     inputs: Sequence[NDArray[np.integer]],
     psums: NDArray[np.integer] | None = None,
     residuals: NDArray[np.integer] | None = None,
+    first: int = 0,
 ) -> list[RoundTrace]:
     """Run vectors through a chain.
 
@@ -57,6 +59,7 @@ def run_chain(
         inputs: activations of each round, [vectors, row_count], unsigned unless the round says signed.
         psums: partial sums for the rounds that start from them, [vectors, columns of all such rounds].
         residuals: signed residual codes for the rounds that add them, [vectors, columns of all such rounds].
+        first: index of the first vector in the whole run, which its noise is drawn by.
 
     Returns:
         One trace per round.
@@ -77,6 +80,7 @@ def run_chain(
     """
     check_streams(config, chain, inputs, psums, residuals, macros=len(die.strength))
     cycles = macro_ctrl.schedule(config, chain, vectors=inputs[0].shape[0])
+    vectors = np.arange(first, first + inputs[0].shape[0])
     acc: NDArray[np.int64] = np.zeros((inputs[0].shape[0], 0), dtype=np.int64)
     traces: list[RoundTrace] = []
     taken = added = 0
@@ -93,7 +97,7 @@ def run_chain(
             acc = acc + residual.products(codes, chain.residual_table[: rnd.col_count])
             added += rnd.col_count
         last = len(traces) == len(chain.rounds) - 1
-        trace = _run_round(config, die, chain, rnd, x, acc, when, last=last)
+        trace = _run_round(config, die, chain, rnd, x, acc, when, vectors, last=last)
         acc = trace.partial_sums[:, -1].astype(np.int64)
         traces.append(trace)
     return traces
@@ -112,11 +116,12 @@ def _run_round(
     x: NDArray[np.integer],
     acc: NDArray[np.int64],
     cycles: macro_ctrl.RoundCycles,
+    vectors: NDArray[np.integer],
     *,
     last: bool,
 ) -> RoundTrace:
-    seams, clipped, clips = _run_passes(config, die, chain.macro, rnd, x, acc)
-    lines, trials, codes, sums = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
+    seams, clipped, clips = _run_passes(config, die, chain.macro, rnd, x, acc, vectors)
+    lines, trials, codes, sums, added = (np.stack(seam, axis=1) for seam in zip(*seams, strict=True))
     order = passes(config, rnd)
     return RoundTrace(
         rnd=rnd,
@@ -133,45 +138,57 @@ def _run_round(
         clipped=clipped,
         converted=sum(converts(config, rnd, p) for p in order),
         clips=clips,
+        noise=added,
     )
 
 
 def _run_passes(
-    config: Config, die: Die, macro: int, rnd: Round, x: NDArray[np.integer], acc: NDArray[np.int64]
+    config: Config,
+    die: Die,
+    macro: int,
+    rnd: Round,
+    x: NDArray[np.integer],
+    acc: NDArray[np.int64],
+    vectors: NDArray[np.integer],
 ) -> tuple[list[tuple[NDArray[np.integer], ...]], int, tuple[int, int]]:
-    """Word lines, trials, codes and accumulators of every pass; quantities out of range, and codes at its ends."""
+    """Word lines, trials, codes, accumulators and noise of every pass; quantities out of range, codes at its ends."""
     seams: list[tuple[NDArray[np.integer], ...]] = []
     columns = adc_frontend.converted_columns(config, rnd)
     thresholds = die.threshold[macro][adc_frontend.adc_of_column(config, columns)]
     empty = _no_conversion(config, acc, columns)
     clipped, clips = 0, (0, 0)
     held, wl_sum = np.zeros(empty[1].shape, dtype=np.int64), np.zeros(x.shape[0], dtype=np.int64)
+    source = noise.Source(config, die, macro, columns, vectors)
     for p in passes(config, rnd):
         wl = wl_dac.word_lines(config, rnd, x, p)
-        current = flash_array.currents(die.strength[macro], die.drive[macro], wl)
+        current = flash_array.of_die(die, macro, wl)
         q = bitline.column_quantity(config, current, w_slice=p.w_slice)[:, columns]
         held = adc_frontend.share(config, held, q, x_slice=p.x_slice)
         wl_sum = adc_frontend.share(config, wl_sum, wl_dac.word_line_sum(wl), x_slice=p.x_slice)
+        source.see(wl, p)
         if not converts(config, rnd, p):
             seams.append((wl, *empty))
             continue
         step = rnd.steps[p.x_slice][p.w_slice]
-        code, trial = sar_adc.convert(config, held, thresholds, step=step, weights=die.weight[macro])
-        clipped += sar_adc.clipped(config, held, step=step)
+        added = source.draw(p, row=rnd.row_base + p.group * config.active_rows, step=step)
+        sample = held + added
+        code, trial = sar_adc.convert(config, sample, thresholds, step=step, weights=die.weight[macro])
+        clipped += sar_adc.clipped(config, sample, step=step)
         clips = clip_count.count(config, code, before=clips)
         code = column_correct.correct(config, code, die.gain[macro, columns], die.offset[macro, columns])
         own, reference = code[:, : rnd.col_count], _reference(config, rnd, code)
         acc = shift_add.accumulate(config, acc, own, wl_sum, reference, p=p, step=step)
-        seams.append((wl, trial, code, acc))
+        seams.append((wl, trial, code, acc, added))
     return seams, clipped, clips
 
 
 def _no_conversion(
     config: Config, acc: NDArray[np.int64], columns: NDArray[np.integer]
 ) -> tuple[NDArray[np.integer], ...]:
-    """Trials, codes and partial sums of a pass that is only shared."""
+    """Trials, codes, partial sums and noise of a pass that is only shared."""
     shape = (acc.shape[0], len(columns))
-    return np.zeros((*shape, config.trials), dtype=np.uint16), np.zeros(shape, dtype=np.int16), np.zeros_like(acc)
+    trials, codes = np.zeros((*shape, config.trials), dtype=np.uint16), np.zeros(shape, dtype=np.int16)
+    return trials, codes, np.zeros_like(acc), np.zeros(shape, dtype=np.int64)
 
 
 def _reference(config: Config, rnd: Round, codes: NDArray[np.int16]) -> NDArray[np.int16] | None:

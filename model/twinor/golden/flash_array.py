@@ -2,6 +2,7 @@
 """The flash array: weights become cell levels, driven word lines become bit-line currents, pulses move thresholds.
 
     current[b] = sum over rows r of strength[r, b] * drive[r, wl[r]]        in 2**(-2 * frac_bits) array units
+    current[b] = sum over rows r of cell[r, wl[r], b]                       cells that do not separate so
     threshold' = threshold -+ (move[kind, level] * speed >> 8)              erase lowers, coarse and fine pulses raise
 
 Behavioural Verilog twin: rtl/sim/flash_array.v
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twinor.config import Config
+    from twinor.die import Die
 
 __all__ = [
     *("COARSE", "ERASE", "FINE", "LEVELS", "SPEED_BITS", "SPEED_MAX", "THRESHOLD_MAX"),
-    *("CellTables", "Cells", "currents", "levels", "moved"),
+    *("CellTables", "Cells", "cell_currents", "currents", "levels", "moved", "of_die"),
 ]
 
 ERASE, COARSE, FINE = range(3)
@@ -153,3 +155,33 @@ def currents(strength: NDArray[np.int32], drive: NDArray[np.int32], lines: NDArr
     on = np.flatnonzero(lines.any(axis=0))  # a word line at code 0 carries no current
     driven = drive[on, lines[:, on]].astype(np.int64)
     return driven @ strength[on].astype(np.int64)
+
+
+def cell_currents(cells: NDArray[np.integer], lines: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bit-line sums of one pass where each cell has a value of its own for every word-line code.
+
+    Args:
+        cells: currents, or variances, [rows, 2**dac_bits, bit_lines]; code 0 has none.
+        lines: word-line codes, uint8[vectors, rows].
+
+    Returns:
+        int64[vectors, bit_lines] in the unit of `cells`.
+
+    Example:
+        >>> cells = np.array([[[0, 0], [1, 2], [5, 7]], [[0, 0], [10, 20], [30, 40]]])
+        >>> cell_currents(cells, np.array([[1, 1], [2, 0]], dtype=np.uint8))
+        array([[11, 22],
+               [ 5,  7]])
+    """
+    total: NDArray[np.int64] = np.zeros((len(lines), cells.shape[2]), dtype=np.int64)
+    for code in range(1, cells.shape[1]):
+        on = np.flatnonzero((lines == code).any(axis=0))
+        total += (lines[:, on] == code).astype(np.int64) @ cells[on, code].astype(np.int64)
+    return total
+
+
+def of_die(die: Die, macro: int, lines: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bit-line currents of one pass on a macro of a die, without noise, int64[vectors, bit_lines]."""
+    if die.cells is not None:
+        return cell_currents(die.cells.current[macro], lines)
+    return currents(die.strength[macro], die.drive[macro], lines)

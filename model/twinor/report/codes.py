@@ -77,21 +77,23 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
         placed: PlacedLayer,
         c: PlacedChain,
         inputs: Sequence[NDArray[np.integer]],
-        *streams: NDArray[np.integer] | None,
+        psums: NDArray[np.integer] | None,
+        residuals: NDArray[np.integer] | None,
+        first: int,
     ) -> NDArray[np.int64]:
         layer = layers[placed.layer.name]
         layer.tiles += len(c.rows)
         layer.rounds += len(c.chain.rounds) * len(inputs[0])
         layer.floor_cycles += macro_ctrl.floor_cycles(config, c.chain) * len(inputs[0])
         for rnd, x in zip(c.chain.rounds, inputs, strict=True):
-            for p, q, _ in engine.held(c.chain.macro, rnd, x):
+            for p, q, _ in engine.held(c.chain.macro, rnd, x, first=first):
                 of_slice = next(s for s in layer.slices if (s.x_slice, s.w_slice) == (p.x_slice, p.w_slice))
                 codes = engine.convert(c.chain.macro, rnd, q, of_slice.step).numpy()
                 of_slice.counts += np.bincount(codes.ravel() - config.code_min, minlength=1 << config.adc_bits)
                 columns = q.numpy()
                 of_slice.low += sar_adc.clipped(config, columns[columns < 0], step=of_slice.step)
                 of_slice.high += sar_adc.clipped(config, columns[columns >= 0], step=of_slice.step)
-        return engine.run_chain(c.chain, inputs, *streams)
+        return engine.run_chain(c.chain, inputs, psums, residuals, first)
 
     forward(bench.trained.network, bench.placement, bench.images, run_chain)
     return list(layers.values())
