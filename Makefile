@@ -11,13 +11,13 @@ COSIM_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(DIE_SEED),--die-seed $
 
 WAVES_OPTIONS = $(if $(PRESET),--preset $(PRESET)) $(if $(RTL),--rtl $(RTL)) $(if $(DIE),--die $(DIE)) $(ARGS)
 
-.PHONY: help setup sim uvm regress coverage waves mutate formal synth gatesim crossval params registers test fast lint check clean distclean
+.PHONY: help setup sim uvm regress coverage waves mutate formal spice synth gatesim crossval params registers test fast lint check clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: ## create .venv and install the simulator and linters; the other targets do what they need of it
-	@$(SETUP) icarus lint model browser python
+	@$(SETUP) icarus lint model browser spice python
 
 sim: ## run a trained network's layers through the Verilog macro (PRESET=name DIE_SEED=7 IMAGES=20 ARGS="...")
 	@$(SETUP) icarus $(if $(findstring verilator,$(ARGS)),model) python
@@ -47,6 +47,10 @@ formal: ## prove the SAR's code, the accumulators' bound, the streams and the se
 	@$(SETUP) lint python
 	$(BIN)/python -m tb.formal $(ARGS)
 
+spice: ## compare cell, wires, CDAC, SAR and pulses with ngspice: a row for each check
+	@$(SETUP) spice python
+	$(BIN)/python -m twinor.spice
+
 synth: ## synthesise every block: cells, flip-flops, estimated transistors (PRESET=name)
 	@$(SETUP) lint python
 	$(BIN)/python -m tb.synth $(if $(PRESET),--preset $(PRESET)) $(ARGS)
@@ -68,7 +72,7 @@ params: ## write rtl/macro_params.vh from a preset (ARGS="...")
 	$(BIN)/twinor params $(ARGS)
 
 test: ## run every test (ARGS="-k word")
-	@$(SETUP) icarus lint model browser python
+	@$(SETUP) icarus lint model browser spice python
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fast: ## run the tests that need Python alone, in seconds (ARGS="-k word")

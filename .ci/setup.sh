@@ -8,6 +8,7 @@
 #   lint     Verilator and Yosys, which only check the RTL; their tests skip where they are missing
 #   model    g++, make and ccache, with which Verilator compiles a model; its tests skip where g++ or make is missing
 #   browser  Chromium, which opens the reports; their tests skip where it is missing
+#   spice    ngspice, which solves the circuits that the models stand for; its tests skip where it is missing
 #   python   .venv with every pin of requirements.lock, and this package, editable
 #
 # PYTHON names the interpreter that makes .venv (default: python3).
@@ -67,6 +68,11 @@ setup_model() {
 setup_browser() {
   have chromium || apt_install chromium fonts-dejavu-core ||
     say "Chromium is missing, so tests that open a report are skipped: to run them, $(apt_command chromium fonts-dejavu-core)."
+}
+
+setup_spice() {
+  have ngspice || apt_install ngspice ||
+    say "ngspice is missing, so tests that compare with it are skipped: to run them, $(apt_command ngspice)."
 }
 
 # Python //
@@ -160,7 +166,7 @@ fi
 
 for part in "$@"; do
   case $part in
-    icarus | lint | model | browser | python) "setup_$part" ;;
-    *) die "no part of the set-up is called '$part': expected icarus, lint, model, browser or python." ;;
+    icarus | lint | model | browser | spice | python) "setup_$part" ;;
+    *) die "no part of the set-up is called '$part': expected icarus, lint, model, browser, spice or python." ;;
   esac
 done

@@ -99,27 +99,37 @@ module wl_dac #(
 
   wire        accept    = load_en_i && !loaded_q && (in_valid_i || !streamed);
   wire [15:0] fill_end  = load_count_i + load_bias_i;
-  wire [31:0] sign_at   = {16'd0, load_base_i + fill_q};
-  wire        unused_at = &{1'b0, sign_at};
   wire [15:0] fill_next = fill_q + IN_LANES[15:0];
-  wire [31:0] beat_at   = {16'd0, load_base_i + fill_q} * DAC_BITS;
+  wire [31:0] row_at    = {16'd0, load_base_i + fill_q};  // of the beat's first lane
 
-  integer n;
+  genvar b;
+  generate
+    for (b = 0; b < ROWS / IN_LANES; b = b + 1) begin : g_beat  // the rows that one beat fills
+      integer n;
+      always @(posedge clk_i or negedge rst_ni) begin
+        if (!rst_ni) begin
+          for (n = 0; n < X_SLICES; n = n + 1)
+            shadow_q[n*LINE_BITS + b*BEAT_BITS +: BEAT_BITS] <= {BEAT_BITS{1'b0}};
+          shadow_sign_q[b*IN_LANES +: IN_LANES] <= {IN_LANES{1'b0}};
+        end else if (accept && row_at == b * IN_LANES) begin
+          for (n = 0; n < X_SLICES; n = n + 1)
+            shadow_q[n*LINE_BITS + b*BEAT_BITS +: BEAT_BITS] <= beat[n*BEAT_BITS +: BEAT_BITS];
+          shadow_sign_q[b*IN_LANES +: IN_LANES] <= sign;
+        end
+      end
+    end
+  endgenerate
+
   always @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      shadow_q      <= {(X_SLICES * LINE_BITS){1'b0}};
-      active_q      <= {(X_SLICES * LINE_BITS){1'b0}};
-      shadow_sign_q <= {ROWS{1'b0}};
+      active_q      <= {X_SLICES{{LINE_BITS{1'b0}}}};
       active_sign_q <= {ROWS{1'b0}};
       fill_q        <= 16'd0;
       loaded_q      <= 1'b0;
     end else begin
       if (accept) begin
-        for (n = 0; n < X_SLICES; n = n + 1)
-          shadow_q[n*LINE_BITS + beat_at +: BEAT_BITS] <= beat[n*BEAT_BITS +: BEAT_BITS];
-        shadow_sign_q[sign_at +: IN_LANES] <= sign;
-        fill_q                             <= (fill_next >= fill_end) ? 16'd0 : fill_next;
-        loaded_q                           <= fill_next >= fill_end;
+        fill_q   <= (fill_next >= fill_end) ? 16'd0 : fill_next;
+        loaded_q <= fill_next >= fill_end;
       end
       if (swap_i) begin
         active_q      <= shadow_q;

@@ -18,7 +18,7 @@ from twinor.network import Conv, Linear
 from twinor.place import full_steps, place
 from twinor.run import chain_runner, run_layer
 
-from tb.common.configs import NOR40, OFFSET, RAGGED, SLICED, TINY, ids
+from tb.common.configs import NOR40, OFFSET, RAGGED, SLICED, TINY, TRUNCATING, ids
 
 pytestmark = pytest.mark.fast
 
@@ -30,7 +30,8 @@ def loss(config: Config, q: Ints, step: int) -> Fraction:
     total = Fraction(0)
     for value in q.tolist():
         units = Fraction(value, 1 << 2 * config.frac_bits)
-        code = min(max(floor(units / step + Fraction(1, 2)), config.code_min), config.code_max)
+        code = int(units / step) if config.adc_rounding == "toward_zero" else floor(units / step + Fraction(1, 2))
+        code = min(max(code, config.code_min), config.code_max)
         total += (code * step - units) ** 2
     return total
 
@@ -45,7 +46,7 @@ def column_quantities(config: Config) -> st.SearchStrategy[list[int]]:
     return whole | fraction
 
 
-@pytest.mark.parametrize("config", [TINY, OFFSET, RAGGED, SLICED, NOR40, DAC4], ids=ids)
+@pytest.mark.parametrize("config", [TINY, OFFSET, RAGGED, SLICED, TRUNCATING, NOR40, DAC4], ids=ids)
 @given(data=st.data())
 def test_the_best_step_is_the_smallest_with_the_least_exact_loss(config: Config, data: st.DataObject) -> None:
     q = np.array(data.draw(column_quantities(config)), dtype=np.int64)

@@ -141,7 +141,8 @@ def test_widths_hold_what_they_name(config: Config) -> None:
 @given(configs())
 def test_verilog_gets_every_digital_key_and_the_widths(config: Config) -> None:
     parameters = config.parameters()
-    for key in DIGITAL.keys() - {"weight_encoding", "input_mode", "slice_accumulation", "bias_rows", "sar_weights"}:
+    words = {"weight_encoding", "input_mode", "slice_accumulation", "sar_weights"}
+    for key in DIGITAL.keys() - words - {"bias_rows", "bias_code"}:
         assert parameters[key.upper()] == getattr(config, key)
     packed, bits = parameters["SAR_WEIGHTS"], config.adc_bits
     assert [packed >> k * bits & (1 << bits) - 1 for k in range(config.trials)] == list(config.weights)
@@ -151,7 +152,7 @@ def test_verilog_gets_every_digital_key_and_the_widths(config: Config) -> None:
     assert INPUT_MODES[parameters["INPUT_MODE"]] == config.input_mode
     assert parameters["WL_BITS"] == (1 if config.input_mode == "pulse_width" else config.dac_bits)
     assert config.input_mode == "voltage" or config.wl_cycles == 2**config.dac_bits - 1
-    assert "BIAS_ROWS" not in parameters  # descriptors tell the hardware
+    assert not {"BIAS_ROWS", "BIAS_CODE"} & parameters.keys()  # descriptors tell the hardware
     for key in ("x_slices", "w_slices", "bit_lines", "n_adcs", "code_bits", "acc_bits", "wl_sum_bits", "round_words"):
         assert parameters[key.upper()] == getattr(config, key)
     assert (parameters["MULT_BITS"], parameters["ADD_BITS"]) == (16, 32)
@@ -374,7 +375,8 @@ def test_the_digest_follows_every_key(tiny: Config) -> None:
         "cell_bits": 1, "input_bits": 3, "dac_bits": 2, "adc_bits": 5, "wl_cycles": 2, "settle_cycles": 2,
         "in_lanes": 4, "max_rounds": 5, "psum_bits": 11, "step": "unit", "sar_weights": (32, 16, 8, 8, 4, 2, 1),
         "column_correction": True, "slice_accumulation": "analog", "bias_rows": 1, "frac_bits": 7, "cell_sigma": 0.03,
-        "input_mode": "pulse_width", "capacitor_sigma": 0.02, "comparator_sigma": 0.5,
+        "input_mode": "pulse_width", "capacitor_sigma": 0.02, "comparator_sigma": 0.5, "bias_code": 2,
+        "adc_rounding": "toward_zero",
     }  # fmt: skip
     base = replace(tiny, adc_bits=6)  # wide enough for `step: unit`
     offset = replace(base, weight_encoding="offset")

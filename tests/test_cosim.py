@@ -3,6 +3,7 @@
 
 from dataclasses import replace as changed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from placed_networks import DIES, Case, layer_input, placed_case
 from small_networks import CONFIGS, SHIFTS, small_images, tiled_network
 from twinor.calibrate import calibrate
 from twinor.config import Config, load, replace
-from twinor.cosim import icarus
+from twinor.cosim import files, icarus
 from twinor.cosim.chain import check
 from twinor.cosim.network import CosimResult, cosim
 from twinor.die import ideal_die, sample_die
@@ -35,7 +36,7 @@ from twinor.network import Conv, Linear
 from twinor.place import place
 from twinor.quantize import Recipe, trained_digits
 from twinor.run import chain_runner, forward
-from twinor.trace import SEAMS, Divergence
+from twinor.trace import SEAMS, UNKNOWN, Divergence
 
 from tb.common.configs import ids
 from tb.common.dies import noisy_die
@@ -123,6 +124,39 @@ def test_random_chains_on_random_macros_agree(config: Config, seed: int) -> None
             assert np.array_equal(golden.outputs, rtl.outputs) and np.array_equal(golden.trials, rtl.trials)
 
 
+FAULTS = ("another position", "a line too few", "as low as can be", "as high as can be")
+
+
+def damaged(text: str, fault: str) -> str:
+    """Noise with one line that does not belong there, or whose noise of ADC 0 is another."""
+    lines = text.splitlines()
+    middle = len(lines) // 2
+    rest, first, mux = lines[middle][:-32], lines[middle][-32:-16], lines[middle][-16:]
+    first = {"as low as can be": f"{3 << 62:016x}", "as high as can be": f"{1 << 62:016x}"}.get(fault, first)
+    position = f"{int(mux, 16) + 1:016x}" if fault == "another position" else mux
+    lines[middle : middle + 1] = [] if fault == "a line too few" else [rest + first + position]
+    return "\n".join(lines) + "\n"
+
+
+def test_noise_that_does_not_belong_to_a_sample_never_passes(rng: Rng, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of another multiplexer position, or none, makes the sample X; another value another code."""
+    chain = random_chain(TINY, rng)
+    job = job_of(TINY, noisy_die(TINY, rng), chain, stimulus(TINY, chain, rng, vectors=3))
+    whole, model = files.noise_hex, icarus.build(TINY)
+    check(job, model)
+    others: list[Any] = []
+    for fault in FAULTS:
+        monkeypatch.setattr(files, "noise_hex", lambda *given, fault=fault: damaged(whole(*given), fault))
+        try:
+            check(job, model)
+        except Divergence as found:
+            others.append(found.other)
+        else:
+            others.append(None)
+    assert others[:2] == [UNKNOWN, UNKNOWN]
+    assert others[2:] != [None, None]  # no code is both the lowest and the highest
+
+
 @pytest.mark.parametrize(("encoding", "bits"), [("differential", 8), ("offset", 7), ("twos_complement", 1)])
 def test_the_widest_and_the_narrowest_operands_agree(encoding: str, bits: int, rng: Rng) -> None:
     config = every_width(encoding, bits)
@@ -161,6 +195,24 @@ def test_trained_digits_agree_on_a_varied_die(tmp_path: Path) -> None:
     result = cosim(config, trained.network, placement, die, test)
     shapes = [(layer.rows, layer.cols, layer.tiles) for layer in result.layers]
     assert shapes == [(9, 32, 1), (288, 96, 4), (384, 10, 2)]
+    assert sum(sum(layer.mismatches.values()) for layer in result.layers) == 0
+    fast = forward(trained.network, placement, test, chain_runner(config, die, backend="fast"))
+    assert np.array_equal(result.rtl_logits, fast)
+
+
+def test_trained_digits_agree_on_an_aged_hot_noisy_die(tmp_path: Path) -> None:
+    """EKV cells, mismatch, wires, traps and noise, after a bake and at 85 C: every seam of two images."""
+    from twinor import data
+
+    recipe = Recipe(float_epochs=1, quant_epochs=1, sample_steps=10)
+    trained = trained_digits(recipe=recipe, cache_dir=tmp_path)
+    images = data.digits().images
+    test = images[trained.test_index[:2]]
+    config = load("nor40_iscas2021")
+    placement = place(config, trained.network, calibrate(config, trained.network, images[trained.train_index[:16]]))
+    die = sample_die(config, placement.levels, seed=3).age(hours=1e4, celsius=125).at(celsius=85)
+    assert die.noisy
+    result = cosim(config, trained.network, placement, die, test)
     assert sum(sum(layer.mismatches.values()) for layer in result.layers) == 0
     fast = forward(trained.network, placement, test, chain_runner(config, die, backend="fast"))
     assert np.array_equal(result.rtl_logits, fast)

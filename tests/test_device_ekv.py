@@ -218,6 +218,13 @@ def test_inversions_hold_where_the_drain_end_conducts_too(cell: Ekv, span: float
     assert float(got) == pytest.approx(amount, rel=1e-9)
 
 
+def test_an_inversion_far_above_the_threshold_does_not_overflow() -> None:
+    cell = Ekv(specific_current_nA=1e-3, off_current_pA=0.0)
+    threshold = threshold_for(cell, 1e5, gate=1.0, drain=500.0, celsius=25.0)
+    got = current(cell, gate=1.0, drain=500.0, source=0.0, threshold=threshold, celsius=25.0)
+    assert float(got) == pytest.approx(1e5, rel=1e-12)
+
+
 def test_a_saturated_cell_has_the_closed_form() -> None:
     cell = Ekv(**BARE)
     root = np.sqrt(np.array([1.0, 100.0, 3000.0]) / 300.0)

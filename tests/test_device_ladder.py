@@ -125,6 +125,20 @@ def test_a_whole_array_takes_a_handful_of_steps(rng: np.random.Generator) -> Non
     assert got.steps <= 5 and got.residual < 1e-6 and got.cells.shape == (256, 128)
 
 
+@pytest.mark.parametrize("steep", [0.01, 0.1])
+def test_cells_that_saturate_behind_a_large_resistance_are_solved(steep: float) -> None:
+    """Newton's whole step would fall far below zero volts and never come back; parts of it arrive."""
+
+    def cells(drain: Matrix, source: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+        bent = np.tanh((drain - source) / steep)
+        slope = 1e3 / steep * (1.0 - bent**2)
+        return 1e3 * bent, slope, -slope
+
+    got = solve(Wires(r_clamp_ohm=1e7, v_clamp=1.0), cells, (2, 1))
+    assert np.allclose(got.cells, cells(got.bit_line, got.source_line)[0], rtol=1e-9)
+    assert float(got.current[0]) == pytest.approx(1e9 * (1.0 - float(got.bit_line[0, 0])) / 1e7, rel=1e-9)
+
+
 def test_thin_wires_take_nothing() -> None:
     wires = Wires(r_bl_ohm=1e-6, r_sl_ohm=1e-6, r_clamp_ohm=1e-6, r_sl_return_ohm=1e-6)
     thresholds = threshold_for(Ekv(), np.full((256, 2), 100.0), gate=1.0, drain=0.3, celsius=25.0)

@@ -188,7 +188,10 @@ def test_missing_icarus_is_installed_where_that_is_permitted(machine: Machine) -
 
 @pytest.mark.parametrize(
     ("part", "packages"),
-    [("lint", "verilator yosys"), ("model", "g++ make ccache"), ("browser", "chromium fonts-dejavu-core")],
+    [
+        *(("lint", "verilator yosys"), ("model", "g++ make ccache")),
+        *(("browser", "chromium fonts-dejavu-core"), ("spice", "ngspice")),
+    ],
 )
 def test_missing_tools_for_tests_alone_do_not_stop_the_set_up(machine: Machine, part: str, packages: str) -> None:
     done = machine.setup(part)

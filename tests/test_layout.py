@@ -37,6 +37,7 @@ FILE_TYPES = {
     ".js": ("model/twinor/report",),
     ".jinja": ("model/twinor/report",),
     ".typed": ("model/twinor",),
+    ".npz": ("model/twinor/checkpoints",),
     ".sh": (".ci",),
     ".toml": ("",),
     ".lock": ("",),

@@ -22,6 +22,7 @@ MACROS = [
     replace(NOR40, name="nor40_coarse", adc_bits=5),
     replace(NOR40, name="nor40_groups", active_rows=60, adc_bits=5),
     replace(NOR40, name="nor40_shared", slice_accumulation="analog", adc_bits=6),
+    replace(NOR40, name="nor40_truncating", adc_rounding="toward_zero", adc_bits=5),
     replace(NOR40, name="nor40_sliced", cell_bits=2, dac_bits=1, adc_bits=6, rows=104, active_rows=104),
     replace(EXACT, name="offset_coarse", step="calibrated", adc_bits=5, active_rows=64, dac_bits=2, **WIDE),
     replace(EXACT, name="twos", weight_encoding="twos_complement", cell_bits=1, step="calibrated", adc_bits=4, **WIDE),

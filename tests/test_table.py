@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
-from twinor import integer
+from twinor import integer, session_table
 from twinor.calibrate import calibrate
 from twinor.config import replace as other
 from twinor.data import digits, split
@@ -21,7 +21,15 @@ from twinor.workbench import percent
 from tb.common.configs import NOR40
 
 SHORT = Recipe(width=0.2, float_epochs=4, quant_epochs=3, sample_steps=10)
-OPTIONS = {"preset": "nor40_int4", "images": 60, "dies": 2, "few": 20, "adc_bits": (4, 8), "data_dir": None}
+OPTIONS = {
+    "preset": "nor40_int4",
+    "images": 60,
+    "dies": 2,
+    "few": 20,
+    "adc_bits": (4, 8),
+    "golden": 0,
+    "data_dir": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +76,15 @@ def test_golden_gives_the_same_classes(trained):
     steps = calibrate(NOR40, network, train.images[:64])
     fast, golden = (on_macro(NOR40, network, steps, images[:3], die_seed=1, backend=b) for b in ("fast", "golden"))
     assert np.array_equal(fast, golden)
+
+
+def test_golden_is_asked_about_as_many_images_as_are_wished(trained, tmp_path, monkeypatch):
+    save_network(tmp_path / "net.npz", replace(trained[0], provenance=trained[0].provenance | {"float": "97.50"}))
+    said, told = show(tmp_path, images=5, few=2, dies=0, adc_bits=(), golden=3)
+    assert "net: 3 images on golden and fast: equal logits" in said and told["networks"][0]["golden"] == 3
+    monkeypatch.setattr(session_table, "on_macro", lambda *_, backend="fast", **__: np.array([[backend == "fast", 0]]))
+    with pytest.raises(TwinorError, match="net: golden and fast differ"):
+        show(tmp_path, images=1, few=1, dies=0, adc_bits=(), golden=1)
 
 
 def test_a_folder_without_checkpoints_of_the_data_is_told(trained, tmp_path):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bias rows: word lines whose cells hold a layer's bias, driven with the largest code in every vector.
+"""Bias rows: word lines whose cells hold a layer's bias, driven with the same code in every vector.
 
-    acc += bias_code * sum over bias rows r of w[r, c]        bias_code = 2**input_bits - 1
+    acc += bias_code * sum over bias rows r of w[r, c]        bias_code = 2**input_bits - 1, or as configured
 
 What the rows cannot hold, a remainder below half a code or a bias beyond their range, stays in the addend, so that
 
@@ -26,21 +26,21 @@ __all__ = ["bias_code", "bias_rows"]
 
 
 def bias_code(config: Config) -> int:
-    """What drives a bias row: the largest code of the word-line DAC.
+    """What drives a bias row: the largest code of an activation, unless the configuration has another.
 
     Example:
         >>> from twinor.config import load
         >>> bias_code(load("nor40_int4"))
         15
     """
-    return (1 << config.input_bits) - 1
+    return config.bias_code if isinstance(config.bias_code, int) else (1 << config.input_bits) - 1
 
 
 def bias_rows(config: Config, rule: Requant) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
     """Weights of the bias rows of a layer, and the addends that remain.
 
     Args:
-        config: gives the number of rows and the range of a weight.
+        config: gives the number of rows, what drives them and the range of a weight, of which int8 is used.
         rule: requantization of C output channels.
 
     Returns:
@@ -58,7 +58,8 @@ def bias_rows(config: Config, rule: Requant) -> tuple[NDArray[np.int8], NDArray[
     count, code = config.bias_rows, bias_code(config)
     mult, add = rule.mult.astype(np.int64), rule.add.astype(np.int64)
     bias = (add - (1 << (rule.shift - 1))) / np.where(mult == 0, 1, mult) * (mult != 0)
-    total = np.clip(np.rint(bias / code), count * config.weight_min, count * config.weight_max).astype(np.int64)
+    low, high = max(config.weight_min, -128), min(config.weight_max, 127)
+    total = np.clip(np.rint(bias / code), count * low, count * high).astype(np.int64)
     each, more = np.divmod(total, max(count, 1))
     weights = each + (np.arange(count)[:, None] < more)
     return weights.astype(np.int8), (add - total * code * mult).astype(np.int32)

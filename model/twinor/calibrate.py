@@ -3,7 +3,7 @@
 
 The loss of a step is the mean square of `step * code - q` over every column quantity of the layer, with
 
-    code = clip(floor(q / step + 1/2), code_min, code_max)
+    code = clip(floor(q / step + 1/2), code_min, code_max)        trunc(q / step) with `adc_rounding: toward_zero`
 
 so that rounding (small steps) and clipping (small ranges) are weighed as they will occur on an ideal die.
 """
@@ -97,6 +97,7 @@ def best_step(config: Config, q: NDArray[np.int64]) -> int:
     units = values / (1 << 2 * config.frac_bits)
     losses = []
     for step in config.steps:
-        code = np.clip(np.floor(units / step + 0.5), config.code_min, config.code_max)
+        code = np.trunc(units / step) if config.adc_rounding == "toward_zero" else np.floor(units / step + 0.5)
+        code = np.clip(code, config.code_min, config.code_max)
         losses.append(float(((code * step - units) ** 2) @ counts))
     return config.steps[int(np.argmin(losses))]

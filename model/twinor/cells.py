@@ -114,7 +114,8 @@ def settings_of(config: Config, *, retries: int = 0) -> Settings:
     """
     step, top = verify_step(config), (1 << config.cell_bits) - 1
     unit = 16 * ((1 << config.dac_bits) - 1)
-    targets = tuple((level * unit + step // 2) // step for level in range(top + 1))
+    half = 0 if config.adc_rounding == "toward_zero" else step // 2
+    targets = tuple((level * unit + half) // step for level in range(top + 1))
     pitch = max(1, unit // step)
     window = pitch // 8
     percent = N_UT_MV / targets[top]  # millivolts of a code at the top level

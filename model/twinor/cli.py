@@ -116,6 +116,7 @@ def table(
     dies: Annotated[int, typer.Option(min=0, help="Varied dies.")] = 3,
     few: Annotated[int, typer.Option(min=1, help="Test images for each die and each number of ADC bits.")] = 1000,
     adc_bits: Annotated[str, typer.Option(help="Numbers of ADC bits, as 5,6,7.")] = "5,6,7,8,9,10",
+    golden: Annotated[int, typer.Option(min=0, help="So many of the images on golden too: equal logits.")] = 0,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
     ] = None,
@@ -132,6 +133,7 @@ def table(
         dies=dies,
         few=few,
         adc_bits=_numbers(adc_bits),
+        golden=golden,
         data_dir=data_dir,
         checkpoints=checkpoints or session_table.CHECKPOINTS,
         out=out,
@@ -147,6 +149,9 @@ def run(
     die_seed: DieSeed = None,
     die: DieFile = None,
     seed: Seed = 0,
+    compensate: Annotated[
+        str, typer.Option(help="Corrections of the die to show, with commas: columns, batch_norm.")
+    ] = "",
     out: Out = BUILD,
     report: Report = True,
 ) -> None:
@@ -160,6 +165,7 @@ def run(
         die_seed=die_seed,
         die=die,
         seed=seed,
+        compensate=tuple(filter(None, compensate.split(","))),
         out=out,
         report=report,
         console=console,
@@ -234,12 +240,32 @@ def die(
     file: Annotated[Path, typer.Argument(help="Where the die goes.")],
     preset: Preset = DEFAULT,
     die_seed: Annotated[int, typer.Option(min=0, help="Seed of the variation.")] = 0,
+    hours: Annotated[float, typer.Option(min=0, help="Age it so long after programming.")] = 0.0,
+    bake: Annotated[float, typer.Option(help="Temperature in C while it ages.")] = 25.0,
+    celsius: Annotated[float, typer.Option(help="Temperature in C where it works.")] = 25.0,
+    currents: Annotated[
+        Path | None, typer.Option(help="CSV of measured cells: macro,row,bit_line,current_nA; fresh, at 25 C.")
+    ] = None,
+    transitions: Annotated[
+        Path | None, typer.Option(help="CSV of measured ADCs: macro,adc,transition,level_lsb.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Draw a varied die for the digits network and write it to a file."""
-    from twinor import session
+    """Draw a varied die for the digits network, or take a measured one, age it, heat it, and write it to a file."""
+    from twinor import session_die
 
-    session.write_die(file, preset, die_seed=die_seed, seed=seed, console=console)
+    session_die.write_die(
+        file,
+        preset,
+        die_seed=die_seed,
+        hours=hours,
+        bake=bake,
+        celsius=celsius,
+        currents=currents,
+        transitions=transitions,
+        seed=seed,
+        console=console,
+    )
 
 
 @app.command()
@@ -274,11 +300,71 @@ def program(
 
 
 @app.command()
+def montecarlo(
+    preset: Preset = "nor40_iscas2021",
+    dies: Annotated[int, typer.Option(min=1, help="Dies with all effects together.")] = 50,
+    each: Annotated[int, typer.Option(min=1, help="Dies with each effect alone.")] = 10,
+    hours: Annotated[float, typer.Option(min=0, help="Age every die so long.")] = 0.0,
+    bake: Annotated[float, typer.Option(help="Temperature in C while they age.")] = 25.0,
+    celsius: Annotated[float, typer.Option(help="Temperature in C where they work.")] = 25.0,
+    images: Images = 359,
+    seed: Seed = 0,
+    processes: Annotated[int | None, typer.Option(min=1, help="That share the dies; one per core without it.")] = None,
+    out: Out = BUILD,
+    report: Report = True,
+) -> None:
+    """Accuracy of the digits network over many dies, and which non-ideality costs most."""
+    from twinor import session_montecarlo
+    from twinor.montecarlo import Life
+
+    session_montecarlo.montecarlo(
+        preset,
+        dies=dies,
+        each=each,
+        life=Life(hours, bake, celsius),
+        images=images,
+        seed=seed,
+        processes=processes,
+        out=out,
+        report=report,
+        console=console,
+    )
+
+
+@app.command()
 def crossval(preset: Preset = DEFAULT, seed: Seed = 0, out: Out = BUILD) -> None:
     """5-fold cross-validation of the digits network: float, fake-quantized and int4 on `fast`."""
     from twinor import session
 
     session.crossval(preset, seed=seed, out=out, console=console)
+
+
+@app.command()
+def characterise(
+    preset: Preset = "nor40_iscas2021",
+    die_seed: Annotated[int | None, typer.Option(min=0, help="Of the chip; 0 if there is no --die either.")] = None,
+    die: DieFile = None,
+    dies: Annotated[int, typer.Option(min=0, help="Dies of the yield, from the chip's seed on; 0 leaves it out.")] = 20,
+    bake_celsius: Annotated[
+        float | None, typer.Option(help="Temperature of the bakes in C; 125, or 25 where cells were measured there.")
+    ] = None,
+    max_inl: Annotated[float, typer.Option(help="A good die's largest INL, in LSB.")] = 0.5,
+    min_snr: Annotated[float, typer.Option(help="A good die's least SNR of all products, in dB.")] = 20.0,
+    max_mac_error: Annotated[float, typer.Option(help="A good die's largest error of products, in LSB rms.")] = 3.0,
+    backend: Annotated[str, typer.Option(help="golden, or fast: the same codes.")] = "fast",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and activations.")] = 0,
+    out: Out = BUILD,
+    report: Report = True,
+) -> None:
+    """Measure a chip as a lab does: cells, ADCs, products, noise, time, temperature, wires, yield."""
+    from twinor import session_characterise
+    from twinor.characterise import Limits, Settings
+
+    limits = Limits(max_inl=max_inl, min_snr=min_snr, max_mac_error=max_mac_error)
+    settings = Settings(seed=seed, dies=dies, bake_celsius=bake_celsius, limits=limits, backend=backend)
+    session_characterise.characterise(
+        preset, die_seed=die_seed, die=die, settings=settings, out=out, report=report, console=console
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:

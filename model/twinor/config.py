@@ -76,7 +76,9 @@ class Config:
     slice_accumulation: str
     """`digital`: each input slice is converted; `analog`: charge sharing weighs them, one conversion for all."""
     bias_rows: int
-    """Word lines of a layer that the placer fills with its bias; the macro drives them with the largest code."""
+    """Word lines of a layer that the placer fills with its bias."""
+    bias_code: str | int
+    """What drives them: `largest`, for the largest code of an activation, or a code."""
     adc_bits: int
     """Bits of the SAR ADC's code."""
     sar_weights: str | tuple[int, ...]
@@ -97,6 +99,8 @@ class Config:
     """Bits of a signed partial sum that enters the macro."""
     step: str
     """ADC steps: `calibrated` per layer and slice, or `unit` (one array unit)."""
+    adc_rounding: str
+    """Of an ideal conversion: `nearest`, halves up, or `toward_zero`."""
     frac_bits: int
     """Fraction bits of a cell strength and of a drive level."""
     cell_sigma: float
@@ -246,12 +250,10 @@ class Config:
 
     @property
     def step_shift_max(self) -> int:
-        """log2 of the largest ADC step: the first power of two whose range covers `held_max`."""
+        """log2 of the largest ADC step: its range covers `held_max`, but thresholds must be fine enough to truncate."""
         codes = min(-self.code_min, self.code_max) if self.bipolar else self.code_max
-        shift = 0
-        while codes << shift < self.held_max and self.step == "calibrated":
-            shift += 1
-        return shift
+        covers = (-(-self.held_max // codes) - 1).bit_length() if self.step == "calibrated" else 0
+        return min(covers, 2 * self.frac_bits) if self.adc_rounding == "toward_zero" else covers
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -312,7 +314,7 @@ class Config:
     def parameters(self) -> dict[str, int]:
         """Verilog parameters by name: the digital keys in upper case, then the derived widths."""
         digital: dict[str, Any] = {key.upper(): getattr(self, key) for key in DIGITAL}
-        del digital["BIAS_ROWS"]  # the placer's alone: descriptors say how many rows of a round are bias
+        del digital["BIAS_ROWS"], digital["BIAS_CODE"]  # the placer's alone: descriptors have them for each round
         digital["COLUMN_CORRECTION"], digital["REF_COLS"] = int(self.column_correction), int(self.ref_cols)
         digital["WEIGHT_ENCODING"] = ENCODINGS.index(self.weight_encoding)
         digital["INPUT_MODE"] = INPUT_MODES.index(self.input_mode)

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twinor.converter.cdac import Converter, patterns, thresholds
+from twinor.converter.cdac import NEVER, Converter, patterns, thresholds
 from twinor.converter.cdac import levels as cdac_levels
 from twinor.device.ageing import Bake
-from twinor.device.life import History, device_of, macro_tables, programmed, thresholds_of
+from twinor.device.life import History, macro_tables, programmed, thresholds_of
 from twinor.errors import ConfigError
 from twinor.golden.column_correct import GAIN_ONE
 
@@ -133,28 +133,55 @@ class Die:
         """
         history = self._lived()
         bake = Bake(seconds=hours * 3600.0, celsius=history.celsius if celsius is None else celsius)
-        return _physical(replace(history, bakes=(*history.bakes, bake)), seed=self.seed or 0)
+        return self._after(replace(history, bakes=(*history.bakes, bake)))
 
     def at(self, *, celsius: float) -> Die:
         """The same die at another temperature; errors as for `age`."""
-        return _physical(replace(self._lived(), celsius=float(celsius)), seed=self.seed or 0)
+        return self._after(replace(self._lived(), celsius=float(celsius)))
+
+    def with_currents(self, current_nA: NDArray[np.float64]) -> Die:
+        """The same die with fresh cells that carry these currents, read alone at 25 C with the largest code.
+
+        Args:
+            current_nA: of a controller's cells, or measured, float64[macros, rows, bit_lines].
+
+        Raises:
+            ConfigError: the die has no physics, or its cells have statistics of currents and no thresholds.
+        """
+        history = self._lived()
+        return self._after(replace(history, programmed=thresholds_of(history.config, current_nA), bakes=()))
+
+    def with_transitions(self, config: Config, level_lsb: NDArray[np.float64]) -> Die:
+        """The same die with measured converters.
+
+        Args:
+            config: the macro.
+            level_lsb: input at which the code becomes `code_min + t` for t = 1, 2, ..., in LSB,
+                float64[macros, n_adcs, 2**adc_bits - 1].
+
+        Raises:
+            ConfigError: the search is redundant, so that a transition is not the threshold of one trial.
+        """
+        if config.sar_weights != "binary":
+            raise ConfigError(
+                f"preset {config.name}: sar_weights are redundant, and their thresholds do not follow from transitions"
+            )
+        threshold = np.full((*level_lsb.shape[:2], 1 << config.adc_bits), NEVER, dtype=np.int32)
+        threshold[..., 1:] = np.rint(level_lsb * (1 << 2 * config.frac_bits))
+        history = None if self.history is None else replace(self.history, threshold=threshold)
+        return replace(self, threshold=threshold, history=history)
+
+    def _after(self, history: History) -> Die:
+        """The die that a history has left, its registers as they were."""
+        new, own, cells = _physical(history, seed=self.seed or 0), self.cells, None
+        if own is not None and new.cells is not None:
+            cells = replace(new.cells, noise_seed=own.noise_seed, first_macro=own.first_macro)
+        return replace(new, cells=cells, weight=self.weight, gain=self.gain, offset=self.offset)
 
     def _lived(self) -> History:
         if self.history is None:
             raise ConfigError("this die has no physics: take a preset with a table `device`, and a seed")
         return self.history
-
-    def reprogrammed(self, strength: NDArray[np.int32]) -> Die:
-        """The same die with fresh cells whose strengths a controller has brought about; `strength` alone counts.
-
-        Raises:
-            ConfigError: its cells have statistics of currents and no thresholds.
-        """
-        history = self._lived()
-        config, top = history.config, ((1 << history.config.cell_bits) - 1) << history.config.frac_bits
-        currents = strength / top * device_of(config).top_current_nA
-        fresh = replace(history, programmed=thresholds_of(config, currents), bakes=())
-        return _physical(fresh, seed=self.seed or 0)
 
     @property
     def noisy(self) -> bool:
@@ -168,7 +195,7 @@ def levels_digest(levels: NDArray[np.uint8]) -> str:
 
 
 def ideal_thresholds(config: Config) -> NDArray[np.int32]:
-    """Half-step thresholds of every ADC, int32[n_adcs, 2**trials], in `2**(-2 * frac_bits)` LSB."""
+    """Thresholds of every ADC, int32[n_adcs, 2**trials], in `2**(-2 * frac_bits)` LSB: half steps, or truncation's."""
     level = (patterns(config) @ np.array(config.weights[::-1])).astype(np.float64)
     return np.tile(thresholds(config, level), (config.n_adcs, 1))
 
@@ -245,7 +272,7 @@ def _physical(history: History, *, seed: int) -> Die:
         ideal,
         seed=seed,
         strength=np.rint(own["current"][:, :, -1] / top).astype(np.int32),
-        threshold=np.stack([t.threshold for t in tables]),
+        threshold=np.stack([t.threshold for t in tables]) if history.threshold is None else history.threshold,
         cells=CellCurrents(noise_seed=seed, **own),
         history=history,
     )

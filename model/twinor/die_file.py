@@ -47,7 +47,7 @@ def die_content(die: Die) -> tuple[Header, Arrays]:
         tables |= {name: getattr(die.cells, name) for name in CELL_TABLES}
     if die.history is not None:
         bakes = [[bake.seconds, bake.celsius] for bake in die.history.bakes]
-        header |= {"bakes": bakes, "celsius": die.history.celsius}
+        header |= {"bakes": bakes, "celsius": die.history.celsius, "measured": die.history.threshold is not None}
         tables |= {"cell_levels": die.history.levels, "programmed": die.history.programmed}
     return header, tables
 
@@ -104,7 +104,8 @@ def _history(path: Path, config: Config, macros: int, header: Header, arrays: Ar
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{path}: its bakes and its temperature are no such thing ({error}); {REMEDY}") from None
     levels, programmed = arrays["cell_levels"], arrays["programmed"]
-    return History(config=config, levels=levels, programmed=programmed, bakes=bakes, celsius=at)
+    threshold = arrays["threshold"] if header.get("measured") is True else None
+    return History(config=config, levels=levels, programmed=programmed, bakes=bakes, celsius=at, threshold=threshold)
 
 
 def _check_tables(path: Path, config: Config, macros: int, header: Header, tables: Arrays) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "ENCODINGS",
     "INPUT_MODES",
     "MULT_BITS",
+    "ROUNDINGS",
     "SHIFT_MAX",
     "allowed_text",
     "check_value",
@@ -34,6 +35,9 @@ ACCUMULATIONS = ("digital", "analog")
 INPUT_MODES = ("voltage", "pulse_width")
 """What a word line does with its code, in the order of the Verilog parameter INPUT_MODE."""
 
+ROUNDINGS = ("nearest", "toward_zero")
+"""Where the thresholds of an ideal ADC lie: at half steps, or where truncation of sign and magnitude has them."""
+
 MULT_BITS, ADD_BITS, SHIFT_MAX = 16, 32, 31
 """Requantization operands of every macro: signed multiplier (of residual codes too), signed addend, largest shift."""
 
@@ -43,13 +47,14 @@ DIGITAL = {
     "active_rows": (1, 4096),
     "cols_per_adc": (1, 64),
     "weight_encoding": ENCODINGS,
-    "weight_bits": (1, 8),
+    "weight_bits": (1, 9),
     "cell_bits": (1, 8),
     "input_bits": (1, 8),
     "dac_bits": (1, 4),
     "input_mode": INPUT_MODES,
     "slice_accumulation": ACCUMULATIONS,
     "bias_rows": (0, 64),
+    "bias_code": ("largest", 1, 255),
     "adc_bits": (2, 12),
     "sar_weights": ("binary",),
     "column_correction": (False, True),
@@ -62,6 +67,7 @@ DIGITAL = {
 }
 ANALOG = {
     "step": ("calibrated", "unit"),
+    "adc_rounding": ROUNDINGS,
     "frac_bits": (6, 10),
     "cell_sigma": (0.0, 0.5),
     "capacitor_sigma": (0.0, 0.2),
@@ -77,11 +83,13 @@ def check_value(name: str, key: str, value: Any, allowed: tuple[Any, ...]) -> No
     """
     if isinstance(allowed[0], bool):
         good = isinstance(value, bool)
-    elif isinstance(allowed[0], str):
+    elif isinstance(allowed[-1], str):
         good = value in allowed
-    else:
-        number = int if isinstance(allowed[0], int) else (int, float)
-        good = isinstance(value, number) and not isinstance(value, bool) and allowed[0] <= value <= allowed[1]
+    else:  # a number; a word may stand in for it
+        low, high = allowed[-2:]
+        number = int if isinstance(low, int) else (int, float)
+        good = isinstance(value, number) and not isinstance(value, bool) and low <= value <= high
+        good = good or (value == allowed[0] and isinstance(value, str))
     if not good:
         raise ConfigError(f"preset {name}: {key} = {value!r} is not allowed: expected {allowed_text(allowed)}")
 
@@ -97,10 +105,11 @@ def allowed_text(allowed: tuple[Any, ...]) -> str:
         return "binary, or a list of integers, the weight of each trial from first to last"
     if isinstance(allowed[0], bool):
         return "true or false"
-    if isinstance(allowed[0], str):
+    if isinstance(allowed[-1], str):
         return "one of " + ", ".join(allowed)
-    kind = "an integer" if isinstance(allowed[0], int) else "a number"
-    return f"{kind} {allowed[0]} .. {allowed[1]}"
+    word = f"{allowed[0]}, or " if isinstance(allowed[0], str) else ""
+    low, high = allowed[-2:]
+    return f"{word}{'an integer' if isinstance(low, int) else 'a number'} {low} .. {high}"
 
 
 def contradictions(c: Config) -> list[tuple[bool, str]]:
@@ -129,6 +138,10 @@ def _array_rules(c: Config) -> list[tuple[bool, str]]:
             f"weight_encoding = twos_complement needs cell_bits = 1, got {c.cell_bits}",
         ),
         (
+            c.weight_bits > 8 and c.weight_encoding != "differential",
+            f"weight_bits = {c.weight_bits}: weights are int8, for which weight_encoding = {c.weight_encoding} takes 8",
+        ),
+        (
             c.bias_rows >= c.rows,
             f"bias_rows = {c.bias_rows} leaves no word line of rows = {c.rows} for activations",
         ),
@@ -138,6 +151,10 @@ def _array_rules(c: Config) -> list[tuple[bool, str]]:
 def _word_line_rules(c: Config) -> list[tuple[bool, str]]:
     return [
         (c.rows % c.in_lanes != 0, f"in_lanes = {c.in_lanes} must divide rows = {c.rows}"),
+        (
+            isinstance(c.bias_code, int) and c.bias_code >> c.input_bits > 0,
+            f"bias_code = {c.bias_code} exceeds the largest code of input_bits = {c.input_bits}",
+        ),
         (c.dac_bits > c.input_bits, f"dac_bits = {c.dac_bits} exceeds input_bits = {c.input_bits}"),
         (
             c.analog_slices and c.x_slices == 1,

@@ -125,7 +125,7 @@ def input_slices(config: Config, codes: tuple[int, int]) -> int:
 
 
 def full_steps(config: Config, slices: int | None = None) -> Steps:
-    """The smallest steps at which no column of an ideal die can clip, for so many input slices, or all."""
+    """The smallest steps at which no column of an ideal die can clip, or the largest, for so many input slices."""
     return ((config.steps[-1],) * config.w_slices,) * (config.x_slices if slices is None else slices)
 
 

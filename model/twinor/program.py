@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinor.cells import PULSE_US, blank, settings_of
+from twinor.device.life import device_of
 from twinor.golden.flash_array import COARSE, ERASE, FINE
 from twinor.golden.prog_ctrl import Programmed, groups, program
 
@@ -143,7 +144,8 @@ def programmed_die(config: Config, die: Die, results: Sequence[MacroResult], *, 
     for result in results:
         strength[result.macro] = result.done.cells.strength
     if die.history is not None:
-        return die.reprogrammed(strength)
+        top = ((1 << config.cell_bits) - 1) << config.frac_bits
+        return die.with_currents(strength / top * device_of(config).top_current_nA)
     whole = {r.macro for r in results if len(r.rows) == config.rows} == set(range(len(strength)))
     return replace(die, seed=seed, strength=strength, levels_digest=die.levels_digest if whole else "")
 

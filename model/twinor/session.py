@@ -13,9 +13,10 @@ from twinor import data as data_module
 from twinor import report as pages
 from twinor import tables
 from twinor.calibrate import calibrate
+from twinor.compensate import KINDS, columns_corrected, norms_estimated
 from twinor.config import load
 from twinor.die import ideal_die, sample_die
-from twinor.die_file import load_die, save_die
+from twinor.die_file import load_die
 from twinor.errors import TwinorError
 from twinor.params import RTL
 from twinor.place import place
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from twinor.network_file import Trained
     from twinor.place import Placement, Steps
 
-__all__ = ["cosim", "crossval", "prepare", "run", "trained", "write_die", "write_json"]
+__all__ = ["cosim", "crossval", "prepare", "run", "trained", "write_json"]
 
 
 def trained(*, seed: int, fold: int, console: Console) -> Trained:
@@ -136,11 +137,13 @@ def run(
     die_seed: int | None,
     die: Path | None,
     seed: int,
+    compensate: tuple[str, ...],
     out: Path,
     report: bool,
     console: Console,
 ) -> None:
     """Accuracy on one engine, as a table and as `run-<preset>[-die<seed>]`, JSON and page."""
+    _check_kinds(compensate, load(preset))
     if backend not in BACKENDS:
         raise TwinorError(f"unknown --backend {backend}: expected one of {', '.join(BACKENDS)}")
     if report:
@@ -152,12 +155,37 @@ def run(
         bench.images,
         chain_runner(bench.config, bench.die, backend=backend),
     )
-    scores = bench.references() | {backend: bench.percent(logits)}
+    scores = bench.references() | {backend: bench.percent(logits)} | _compensated(bench, compensate, backend)
     tables.show("accuracy", tables.accuracy(scores, images), console)
     done = pages.Run(verb="run", bench=bench, engine=backend, logits=logits, scores=scores)
     write_json(out / f"{done.name}.json", bench.applied() | {"accuracy": scores}, console)
     if report:
         _write_page(done, out, console)
+
+
+def _check_kinds(compensate: Sequence[str], config: Config) -> None:
+    for kind in compensate:
+        if kind not in KINDS:
+            raise TwinorError(f"unknown --compensate {kind}: expected some of {', '.join(KINDS)}, with commas between")
+    if "columns" in compensate and not config.column_correction:
+        raise TwinorError(f"--compensate columns: preset {config.name} has no column correction (column_correction)")
+    if "batch_norm" in compensate and config.bias_rows:
+        raise TwinorError(f"--compensate batch_norm: preset {config.name} keeps biases in cells (bias_rows)")
+
+
+def _compensated(bench: Workbench, compensate: Sequence[str], backend: str) -> dict[str, float]:
+    """Accuracy after each correction in turn, the ones before it included."""
+    config, network, die = bench.config, bench.trained.network, bench.die
+    scores: dict[str, float] = {}
+    for kind in [kind for kind in KINDS if kind in compensate]:
+        if kind == "columns":
+            die = columns_corrected(config, network, bench.placement, die, bench.calibration)
+        else:
+            network = norms_estimated(config, network, bench.steps, die, bench.calibration)
+        placement = place(config, network, bench.steps)
+        logits = forward(network, placement, bench.images, chain_runner(config, die, backend=backend))
+        scores[f"+ {kind}"] = bench.percent(logits)
+    return scores
 
 
 def cosim(
@@ -239,13 +267,6 @@ def _through_verilog(
             reproducers=out.resolve() / "reproducers",
             progress=lambda layer, done, total: progress.show(f"cosim {layer}", done, total),
         )
-
-
-def write_die(file: Path, preset: str, *, die_seed: int, seed: int, console: Console) -> None:
-    """Draw a die for the digits network and write it."""
-    bench = prepare(preset, images=1, seed=seed, die_seed=die_seed, die=None, console=console)
-    save_die(file, bench.die)
-    console.print(f"wrote {file}: {len(bench.placement.levels)} macros, seed {die_seed}", soft_wrap=True)
 
 
 def crossval(preset: str, *, seed: int, out: Path, console: Console) -> None:

@@ -59,6 +59,8 @@ class Row:
     """On the preset with an ideal die."""
     dies: list[float] = field(default_factory=list)
     """On varied dies."""
+    golden: int = 0
+    """Images whose logits on golden are those of `fast`."""
     bits: dict[int, float] = field(default_factory=dict)
     """By bits of the ADC."""
 
@@ -71,6 +73,7 @@ def table(
     dies: int,
     few: int,
     adc_bits: tuple[int, ...],
+    golden: int,
     data_dir: Path | None,
     checkpoints: Path,
     out: Path,
@@ -85,6 +88,7 @@ def table(
         dies: how many varied dies.
         few: test images for each die and each number of ADC bits.
         adc_bits: numbers of bits.
+        golden: how many of the images run on golden too, whose logits must be those of `fast`.
         data_dir: as in `load_parts`.
         checkpoints: folder of packed networks.
         out: folder of the result.
@@ -92,6 +96,7 @@ def table(
 
     Raises:
         ConfigError: no checkpoint is of that data set.
+        TwinorError: golden and `fast` differ.
     """
     config, rows = load(preset), list[Row]()
     found = {path.stem: load_network(path) for path in sorted(checkpoints.glob("*.npz"))}
@@ -102,9 +107,11 @@ def table(
         for name, network in chosen.items():
             parts = parts_of(recipe_of(network.provenance), data_dir)
             count = len(parts.test.labels) if images is None else min(images, len(parts.test.labels))
-            work = _Work(config, network, parts, count, min(few, count))
+            work = _Work(config, network, parts, count, min(few, count), min(golden, count))
             rows.append(work.row(name, dies, adc_bits, lambda n, of, name=name: progress.show(name, n, of)))
     tables.show(f"{data}, {count:,} test images, preset {config.name}", tables.networks(rows), console)
+    for row in rows if golden else ():
+        console.print(f"{row.name}: {row.golden:,} images on golden and fast: equal logits", soft_wrap=True)
     if adc_bits or dies:
         tables.show(f"{min(few, count):,} test images", tables.networks_varied(rows), console)
     file = PUBLISHED / f"{data}.yaml"
@@ -148,8 +155,11 @@ def on_macro(
 class _Work:
     """The evaluations of one checkpoint."""
 
-    def __init__(self, config: Config, network: IntegerNetwork, parts: Parts, count: int, few: int) -> None:
+    def __init__(
+        self, config: Config, network: IntegerNetwork, parts: Parts, count: int, few: int, golden: int
+    ) -> None:
         self.config, self.network, self.parts, self.count, self.few = config, network, parts, count, few
+        self.golden = golden
         self.calibration = parts.train.images[:CALIBRATION_IMAGES]
 
     def row(self, name: str, dies: int, adc_bits: tuple[int, ...], progress: Any) -> Row:
@@ -167,6 +177,7 @@ class _Work:
             trained=float(self.network.provenance["float"]),
             int4=percent(int4, test.labels[: self.count]),
             macro=self._percent(self.config, steps, self.count),
+            golden=self._checked(name, steps),
         )
         progress(2, total)
         for seed in range(dies):
@@ -177,6 +188,17 @@ class _Work:
             row.bits[bits] = self._percent(config, calibrate(config, self.network, self.calibration), self.few)
             progress(3 + dies + n, total)
         return row
+
+    def _checked(self, name: str, steps: dict[str, Steps]) -> int:
+        """Images that golden was asked about."""
+        if self.golden:
+            images = self.parts.test.images[: self.golden]
+            fast, golden = (on_macro(self.config, self.network, steps, images, backend=b) for b in ("fast", "golden"))
+            if not np.array_equal(fast, golden):
+                raise TwinorError(
+                    f"checkpoint {name}: golden and fast differ on the first {self.golden} images"
+                )
+        return self.golden
 
     def _percent(self, config: Config, steps: dict[str, Steps], count: int, **options: Any) -> float:
         found = on_macro(config, self.network, steps, self.parts.test.images[:count], **options).argmax(axis=1)

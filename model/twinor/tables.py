@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from twinor.cosim.network import LayerResult
+    from twinor.montecarlo import Outcome
     from twinor.program import LevelResult, MacroResult
     from twinor.quantize import FoldResult
     from twinor.session_table import Row
@@ -29,6 +30,7 @@ __all__ = [
     "networks",
     "networks_varied",
     "outcome",
+    "outcomes",
     "published",
     "pulses",
     "reached",
@@ -118,6 +120,15 @@ def spread(values: Sequence[float]) -> str:
         ('91.00 +- 1.41', '')
     """
     return f"{mean(values):.2f} +- {stdev(values) if len(values) > 1 else 0:.2f}" if values else ""
+
+
+def outcomes(results: Sequence[Outcome], ideal: float) -> Table:
+    """Accuracy over dies by effect, against the ideal die's."""
+    table = _table("effect", "dies", "mean", "sigma", "worst", "against ideal")
+    for o in results:
+        figures = (f"{o.mean:.2f} %", f"{o.sigma:.2f}", f"{min(o.accuracies):.2f} %", f"{o.mean - ideal:+.2f}")
+        table.add_row(o.name, str(len(o.accuracies)), *figures)
+    return table
 
 
 def published(rows: Sequence[dict[str, Any]]) -> Table:

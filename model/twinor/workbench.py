@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from twinor.device.life import CELSIUS
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -80,6 +82,10 @@ class Workbench:
     def title(self) -> str:
         """Preset and die, for file names: a varied die does not overwrite the ideal one's result."""
         name = self.config.name + ("" if self.die.seed is None else f"-die{self.die.seed}")
+        lived = self.die.history
+        if lived is not None:
+            hours = sum(bake.seconds for bake in lived.bakes) / 3600
+            name += f"-{hours:g}h" * bool(lived.bakes) + f"-{lived.celsius:g}C" * (lived.celsius != CELSIUS)
         return name + "-programmed" * self.programmed
 
     def applied(self) -> dict[str, Any]:
@@ -91,6 +97,8 @@ class Workbench:
             "seed": self.seed,
             "die_seed": self.die.seed,
             "programmed": self.programmed,
+            "bakes": [] if self.die.history is None else [[b.seconds, b.celsius] for b in self.die.history.bakes],
+            "celsius": CELSIUS if self.die.history is None else self.die.history.celsius,
             "images": self.count,
             "steps": self.steps,
         }

@@ -21,6 +21,7 @@ __all__ = [
     "SHARED_OFFSET",
     "SLICED",
     "TINY",
+    "TRUNCATING",
     "TWOS",
     "WIDE_CORRECTED",
     "ids",
@@ -85,6 +86,9 @@ SHARED_OFFSET = replace(
     TINY, name="tiny_shared_offset", slice_accumulation="analog", weight_encoding="offset", cols_per_adc=1
 )
 """The same with offset columns in two weight slices; three slices settle longer than one position converts."""
+
+TRUNCATING = replace(SHARED, name="tiny_truncating", adc_rounding="toward_zero", bias_code=4)
+"""The same with conversions that truncate toward zero, and a code of their own for bias rows."""
 
 PULSED = replace(RAGGED, name="tiny_pulsed", input_mode="pulse_width", wl_cycles=3)
 """Word lines are high for as many of three cycles as their code says, on the ragged macro with two input slices."""

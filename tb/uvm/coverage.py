@@ -10,7 +10,7 @@ import numpy as np
 from cocotb_coverage.coverage import CoverPoint, coverage_db
 from pyuvm import uvm_component
 from twinor.config import ADD_BITS, MULT_BITS, SHIFT_MAX
-from twinor.golden import adc_frontend, bitline, flash_array
+from twinor.golden import adc_frontend, bitline, flash_array, sar_adc
 from twinor.rounds import End, converts
 
 from tb.uvm.goals import CLASSES, STREAMS, goals
@@ -123,8 +123,7 @@ class Coverage(uvm_component):
             ways = _crossings(codes[: -cfg.n_lanes], codes[cfg.n_lanes :])  # from one phase of an ADC to its next
             self.hit("sign_crossing", *(f"code {way}" for way in ways))
             q = self._column_quantities(trace, n)
-            half = step << (2 * cfg.frac_bits - 1)
-            below, above = q < (2 * cfg.code_min - 1) * half, q >= (2 * cfg.code_max + 1) * half
+            below, above = sar_adc.outside(cfg, q, step=step)
             outside = ["below"] * bool(below.any() and cfg.bipolar) + ["above"] * bool(above.any())
             inside = ["in range"] * bool((~below & ~above).any())
             self.hit("adc_clipping", *inside, *(f"{end} at {place}" for end in outside))

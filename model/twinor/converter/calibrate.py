@@ -32,8 +32,10 @@ HALF = GAIN_ONE // 2
 def code_centres(config: Config, level: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pairs for a fit from transition levels: the input in the middle of each code, and the code.
 
+    Where an ideal conversion truncates, the input is moved by half an LSB toward zero, so that rounding it truncates.
+
     Args:
-        config: gives the range of codes, and which ADC converts a column.
+        config: gives the range of codes, which ADC converts a column, and how an ideal one rounds.
         level: float64[n_adcs, 2**adc_bits - 1], in LSB.
 
     Returns:
@@ -48,6 +50,8 @@ def code_centres(config: Config, level: NDArray[np.float64]) -> tuple[NDArray[np
     finite = np.where(np.isfinite(level), level, np.nan)
     width = np.diff(finite)
     middle = np.where(width > 0, finite[:, :-1] + width / 2, np.nan)
+    if config.adc_rounding == "toward_zero":
+        middle = np.sign(middle) * np.maximum(np.abs(middle) - 0.5, 0.0)
     ideal = middle[adc_of_column(config, np.arange(config.cols))].T
     codes = np.arange(config.code_min + 1, config.code_max, dtype=np.float64)
     return ideal, np.broadcast_to(codes[:, None], ideal.shape)

@@ -9,6 +9,8 @@
 
 A threshold lies at `level + place`, from an input of 0 on: the middle of the range if conversions are signed, as in a
 differential CDAC. All of it has the gain; a comparator's offset, `comparator_sigma * N(0, 1)`, comes on top.
+
+An ideal ADC's code c begins at c - 1/2, or with `adc_rounding: toward_zero` at c if c > 0, else right above c - 1.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["NEVER", "Converter", "levels", "metastability", "noise_lsb", "patterns", "places", "thresholds"]
+__all__ = [
+    *("NEVER", "Converter", "begins", "levels", "metastability", "noise_lsb", "patterns", "places", "thresholds"),
+]
 
 NEVER = np.iinfo(np.int32).min
 """Threshold of trial 0, which the search never makes."""
@@ -93,18 +97,41 @@ def patterns(config: Config) -> NDArray[np.int64]:
     return kept
 
 
+def begins(config: Config, codes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Where each code begins on an ideal ADC, in LSB.
+
+    Truncation has the negative codes, and 0, begin right above a whole LSB: a unit of a threshold above, which is less
+    than an array unit in every step that the macro can set.
+
+    Example:
+        >>> from twinor.config import load, replace
+        >>> begins(load("tiny"), np.array([-1, 0, 1])).tolist()
+        [-1.5, -0.5, 0.5]
+        >>> (begins(replace(load("tiny"), adc_rounding="toward_zero"), np.array([-1, 0, 1])) * (1 << 12)).tolist()
+        [-8191.0, -4095.0, 4096.0]
+    """
+    whole: NDArray[np.float64] = codes.astype(np.float64)
+    if config.adc_rounding == "toward_zero":
+        return np.where(whole > 0, whole, whole - 1.0 + 2.0 ** (-2 * config.frac_bits))
+    return whole - 0.5
+
+
 def places(config: Config) -> NDArray[np.float64]:
     """How far the threshold of each pattern lies from its level, float64[2**trials], in LSB.
 
-    Half a step below; in a redundant search in the middle of the codes that both answers of the trial can still reach.
+    Where the code of its level begins; in a redundant search, the middle of the codes that both answers of the trial
+    can still reach.
 
     Example:
         >>> from twinor.config import load
         >>> places(load("tiny"))[1:4].tolist()
         [-8.5, -8.5, -8.5]
     """
-    under_trial = np.argmax(patterns(config) > 0, axis=1)  # the last trial that is set
-    place: NDArray[np.float64] = np.array(centres(config.weights)[::-1])[under_trial] - 0.5 + config.code_min
+    kept = patterns(config)
+    under_trial = np.argmax(kept > 0, axis=1)  # the last trial that is set
+    level = kept @ np.array(config.weights[::-1])
+    code = level + np.array(centres(config.weights)[::-1])[under_trial] + config.code_min
+    place: NDArray[np.float64] = begins(config, code) - level
     return place
 
 

@@ -150,7 +150,7 @@ def column(cell: Ekv, wires: Wires, *, gate: ArrayLike, threshold: ArrayLike, ce
 def solve(wires: Wires, cells: Cells, shape: tuple[int, ...]) -> Solution:
     """Solve columns of cells of any kind.
 
-    Newton's steps, each halved until the missed current of its column shrinks.
+    Newton's steps, each halved until the missed current of every column shrinks.
 
     Args:
         wires: the wires of every column.
@@ -200,16 +200,13 @@ def _state(wires: Wires, conductance: Floats, cells: Cells, drop: Floats) -> _St
 
 
 def _advance(wires: Wires, conductance: Floats, cells: Cells, state: _State, move: Floats) -> _State | None:
-    """The state after a step, of which each column takes half as often as it must; None where no part of it helps."""
+    """The state after a step, halved as often as it takes to help every column; None where no part of it does."""
     before = np.linalg.norm(state.missed, axis=(0, 1))
-    final = (np.max(np.abs(move), axis=(0, 1)) <= SETTLED_V) | (before == 0.0)  # what is left is rounding
-    share = np.ones_like(before)
-    for _ in range(HALVINGS):
-        after = _state(wires, conductance, cells, state.drop + share * move)
-        good = final | (np.linalg.norm(after.missed, axis=(0, 1)) < before)
-        if np.all(good):
+    final = np.max(np.abs(move), axis=(0, 1)) <= SETTLED_V  # what is left is rounding
+    for halving in range(HALVINGS):
+        after = _state(wires, conductance, cells, state.drop + 0.5**halving * move)
+        if np.all(final | (np.linalg.norm(after.missed, axis=(0, 1)) < before)):
             return after
-        share = np.where(good, share, 0.5 * share)
     return None
 
 

@@ -71,6 +71,7 @@ class History:
             standard deviations (measured cells).
         bakes: what it went through since, the first one first.
         celsius: where it is now.
+        threshold: measured converters, as in `die.Die`; None for those that were drawn.
     """
 
     config: Config
@@ -78,6 +79,7 @@ class History:
     programmed: Floats
     bakes: tuple[Bake, ...] = ()
     celsius: float = CELSIUS
+    threshold: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

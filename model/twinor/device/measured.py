@@ -5,8 +5,9 @@
     macro,adc,transition,level_lsb         level at which an ADC's code becomes `transition`, in LSB
 
 The first line is that header. Then comes one line for every cell, or for every transition of every ADC, in any order:
-none may be missing and none may stand twice. Indices count from 0, transitions from 1 to the largest code; the codes of
-a bipolar ADC are counted from its lowest. Decimal points are points, and the text is UTF-8.
+none may be missing and none may stand twice. Currents are those of fresh cells at 25 C, read alone with the largest
+word-line code; a level is the ADC's input, 0 for equal lines of a pair. Indices count from 0, transitions from 1 to the
+largest code; the codes of a bipolar ADC are counted from its lowest. Decimal points are points, and the text is UTF-8.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from twinor.config import Config
 
-__all__ = ["clipped", "convert"]
+__all__ = ["clipped", "convert", "outside"]
 
 
 def convert(
@@ -67,12 +67,27 @@ def convert(
 
 
 def clipped(config: Config, q: NDArray[np.int64], *, step: int) -> int:
-    """How many column quantities lie more than half a step outside the range of codes.
+    """How many column quantities an ideal conversion would give a code outside the range.
 
     Example:
         >>> from twinor.config import load
         >>> clipped(load("tiny"), np.array([15 << 11, (15 << 11) - 1, -17 << 11]), step=1)
         1
     """
+    below, above = outside(config, q, step=step)
+    return int(np.count_nonzero(below | above))
+
+
+def outside(config: Config, q: NDArray[np.int64], *, step: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which column quantities lie below the range of codes, and which above: by half a step, or a whole one truncated.
+
+    Example:
+        >>> from twinor.config import load, replace
+        >>> cfg, q = replace(load("tiny"), adc_rounding="toward_zero"), np.array([8 << 12, (8 << 12) - 1, -9 << 12])
+        >>> [side.tolist() for side in outside(cfg, q, step=1)]
+        [[False, False, True], [True, False, False]]
+    """
     half = step << (2 * config.frac_bits - 1)  # half a step in units of q
-    return int(np.count_nonzero((q >= (2 * config.code_max + 1) * half) | (q < (2 * config.code_min - 1) * half)))
+    if config.adc_rounding == "toward_zero":
+        return q <= (2 * config.code_min - 2) * half, q >= (2 * config.code_max + 2) * half
+    return q < (2 * config.code_min - 1) * half, q >= (2 * config.code_max + 1) * half

@@ -4,7 +4,8 @@
     acc = sum over row groups, phases, input slices i and weight slices j of
           sign * 2**(i*dac_bits + j*cell_bits) * step[i][j] * clip(floor(q / step[i][j] + 1/2), code_min, code_max)
 
-with q the exact column quantity of an ideal die: the integers of `golden` and `fast`, faster, and for gradients.
+with q the exact column quantity of an ideal die, or trunc(q / step[i][j]) with `adc_rounding: toward_zero`: the
+integers of `golden` and `fast`, faster, and for gradients.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class Macro:
     def _convert(self, q: Tensor, step: int) -> Tensor:
         """ADC codes of column quantities on an ideal die."""
         held = q if self.disturb is None else q + self.disturb(q)
-        return torch.floor(held / step + 0.5).clamp_(self.config.code_min, self.config.code_max)
+        code = torch.trunc(held / step) if self.config.adc_rounding == "toward_zero" else torch.floor(held / step + 0.5)
+        return code.clamp_(self.config.code_min, self.config.code_max)
 
     def _row_groups(self, rows: int) -> Iterator[tuple[int, int]]:
         """First and past-the-end row of what is driven at once: tiles, and row groups of each."""

@@ -91,8 +91,9 @@ def count_codes(bench: Workbench) -> list[LayerCodes]:
                 codes = engine.convert(c.chain.macro, rnd, q, of_slice.step).numpy()
                 of_slice.counts += np.bincount(codes.ravel() - config.code_min, minlength=1 << config.adc_bits)
                 columns = q.numpy()
-                of_slice.low += sar_adc.clipped(config, columns[columns < 0], step=of_slice.step)
-                of_slice.high += sar_adc.clipped(config, columns[columns >= 0], step=of_slice.step)
+                below, above = sar_adc.outside(config, columns, step=of_slice.step)
+                of_slice.low += int(below.sum())
+                of_slice.high += int(above.sum())
         return engine.run_chain(c.chain, inputs, psums, residuals, first)
 
     forward(bench.trained.network, bench.placement, bench.images, run_chain)

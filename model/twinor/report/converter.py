@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twinor.converter.cdac import begins
 from twinor.golden import sar_adc
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def converter(config: Config, die: Die, *, macro: int = 0) -> Converter:
     lsb = 1 << 2 * config.frac_bits
     codes = np.arange(1, 1 << config.adc_bits) + config.code_min
     actual = die.threshold[macro, :, 1:] / lsb if config.sar_weights == "binary" else _edges(config, die, macro) / lsb
-    return Converter(codes=codes, ideal=codes.astype(np.float64) - 0.5, actual=actual)
+    return Converter(codes=codes, ideal=begins(config, codes), actual=actual)
 
 
 def _edges(config: Config, die: Die, macro: int) -> NDArray[np.int64]:

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twinor.config import Config
+    from twinor.montecarlo import Outcome
     from twinor.report.codes import LayerCodes, SliceCodes
     from twinor.report.converter import Converter
     from twinor.report.sweep import Point
 
-__all__ = ["code_histograms", "confusion_matrix", "deviations", "learning", "sweep", "transfer"]
+__all__ = [
+    *("code_histograms", "confusion_matrix", "deviations", "die_accuracies", "effect_costs"),
+    *("learning", "sweep", "transfer"),
+]
 
 MIDDLE = 6
 """Codes on each side of mid-range that the transfer curve shows a second time."""
@@ -237,6 +241,41 @@ def learning(epochs: Sequence[Mapping[str, Any]]) -> go.Figure:
     chart.update_xaxes(title_text="epoch", row=2, col=1)
     chart.update_yaxes(title_text="loss", rangemode="tozero", row=1, col=1)
     chart.update_yaxes(title_text="accuracy (%)", row=2, col=1)
+    return chart
+
+
+def die_accuracies(accuracies: Sequence[float], ideal: float) -> go.Figure:
+    """How many dies have which accuracy, with the ideal die as a line."""
+    chart = go.Figure()
+    chart.add_histogram(
+        x=list(accuracies),
+        marker={"color": LIGHT["series"]},
+        name="dies",
+        nbinsx=20,
+        hovertemplate="%{x} %: %{y} dies<extra></extra>",
+    )
+    chart.add_vline(x=ideal, line={"color": LIGHT["accent"], "dash": "dash", "width": 2})
+    _style(chart, height=300, showlegend=False, bargap=0.05)
+    chart.update_xaxes(title_text="accuracy (%)", showgrid=False)
+    chart.update_yaxes(title_text="dies")
+    return chart
+
+
+def effect_costs(outcomes: Sequence[Outcome], ideal: float) -> go.Figure:
+    """Points that each effect costs, the largest at the top, with a standard deviation each way."""
+    ordered = sorted(outcomes, key=lambda o: ideal - o.mean)
+    chart = go.Figure()
+    chart.add_bar(
+        x=[ideal - o.mean for o in ordered],
+        y=[o.name for o in ordered],
+        error_x={"type": "data", "array": [o.sigma for o in ordered], "color": LIGHT["muted"]},
+        orientation="h",
+        marker={"color": LIGHT["series"]},
+        hovertemplate="%{y}: %{x:.2f} points<extra></extra>",
+    )
+    _style(chart, height=60 + 28 * len(ordered), showlegend=False)
+    chart.update_xaxes(title_text="points lost against the ideal die")
+    chart.update_yaxes(showgrid=False)
     return chart
 
 

@@ -96,9 +96,10 @@ def adc_codes(bench: Workbench, counted: Sequence[LayerCodes]) -> Section:
             ]
             rows.append(row)
     table = Table(title="Codes and clipping by slice", head=head, rows=rows)
+    far = "a step or more" if config.adc_rounding == "toward_zero" else "more than half a step"
     sentence = (
         f"The ADC gives codes {config.code_min} to {config.code_max}; a conversion is clipped if its column quantity "
-        "lies more than half a step outside them."
+        f"lies {far} outside them."
     )
     return Section(name="codes", title="ADC codes", sentence=sentence, figures=charts, tables=[table])
 
@@ -106,12 +107,14 @@ def adc_codes(bench: Workbench, counted: Sequence[LayerCodes]) -> Section:
 def converters(bench: Workbench, c: Converter) -> Section:
     """Transfer curve, and on a varied die the deviation of every ADC."""
     varied = bench.die.seed is not None
+    ideal = "ideal thresholds lie at half steps, so the ideal curve rounds half up."
+    if bench.config.adc_rounding == "toward_zero":
+        ideal = "ideal thresholds lie at whole steps, so the ideal curve truncates toward zero."
     charts = [
         Figure(
             name="transfer",
             title="Converter transfer curve",
-            caption="The code steps up where the column quantity, in LSB, reaches a threshold; "
-            "ideal thresholds lie at half steps, so the ideal curve rounds half up.",
+            caption=f"The code steps up where the column quantity, in LSB, reaches a threshold; {ideal}",
             chart=figures.transfer(bench.config, c, varied=varied),
         )
     ]
