@@ -236,6 +236,17 @@ def test_the_bias_lies_on_sixteen_rows_that_128_drives(rng: Rng) -> None:
 
 
 @pytest.mark.fast
+def test_small_activations_still_get_all_slices_of_the_bias_code() -> None:
+    """Inputs of 4 bits need one slice, the bias rows' 128 two."""
+    layer = Layer(x=np.full((1, 9), 15), w=np.ones((9, 1), int), b=np.ones((16, 1), int), gain=256)
+    network = changed(layer.network(-128), input_bits=4)
+    placement = place(WTM, network)
+    assert placement.layers["fc"].chains[0].chain.rounds[0].steps == ((4096,),) * 2
+    with pytest.raises(PlacementError, match="ADC steps for fewer than the 2 input slices it needs"):
+        place(WTM, network, {"fc": ((64,),)})
+
+
+@pytest.mark.fast
 def test_a_bias_that_int8_rows_cannot_hold_stays_in_the_addend() -> None:
     """The pairs would hold 255, and the chip's bias is at most 16 * 127 * 128."""
     layer = Layer(x=np.ones((1, 3), int), w=np.ones((3, 2), int), b=np.full((16, 2), [200, -200]), gain=256)

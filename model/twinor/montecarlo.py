@@ -20,13 +20,15 @@ from twinor.config import replace as changed
 from twinor.device.life import CELSIUS, device_of
 from twinor.die import sample_die
 from twinor.run import chain_runner, forward
-from twinor.workbench import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from twinor.config import Config
     from twinor.die import Die
+    from twinor.run import RunChain
     from twinor.workbench import Workbench
 
 __all__ = ["ALL", "Effect", "Life", "Outcome", "effects", "run"]
@@ -64,19 +66,32 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Accuracy in percent on the dies of one effect, by die seed from 0."""
+    """What the dies of one effect do, by die seed from 0.
+
+    Attributes:
+        name: of the effect.
+        accuracies: in percent.
+        deviations: root mean square by which logits leave the ideal die's, in percent of the spread of those; it tells
+            effects apart that change no class.
+    """
 
     name: str
     accuracies: tuple[float, ...]
+    deviations: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Over the dies."""
+        """Accuracy over the dies."""
         return float(np.mean(self.accuracies))
 
     @property
+    def deviation(self) -> float:
+        """Over the dies."""
+        return float(np.mean(self.deviations))
+
+    @property
     def sigma(self) -> float:
-        """Sample standard deviation over the dies, 0 for one."""
+        """Sample standard deviation of the accuracy over the dies, 0 for one."""
         return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else 0.0
 
 
@@ -129,10 +144,10 @@ def run(
     processes: int,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Outcome]:
-    """Accuracy on the dies of every effect.
+    """What the dies of every effect do.
 
     Args:
-        bench: network, placement and images.
+        bench: network, placement and images; its die is the ideal one.
         chosen: from `effects`.
         dies: of all effects together, by seed from 0.
         each: dies of every single effect.
@@ -140,15 +155,22 @@ def run(
         progress: called with the dies that are done, and how many there are.
     """
     tasks = [(effect, seed) for effect in chosen for seed in range(dies if effect.name == ALL else each)]
-    found: dict[str, list[float]] = {effect.name: [] for effect in chosen}
-    for done, ((effect, _), accuracy) in enumerate(zip(tasks, _mapped(bench, tasks, processes), strict=True), start=1):
-        found[effect.name].append(accuracy)
+    found: dict[str, list[NDArray[np.int64]]] = {effect.name: [] for effect in chosen}
+    for done, ((effect, _), logits) in enumerate(zip(tasks, _mapped(bench, tasks, processes), strict=True), start=1):
+        found[effect.name].append(logits)
         progress(done, len(tasks))
-    return [Outcome(name, tuple(accuracies)) for name, accuracies in found.items()]
+    ideal = forward(bench.trained.network, bench.placement, bench.images, _runner(bench.config, bench.die))
+    return [_outcome(bench, name, logits, ideal) for name, logits in found.items()]
 
 
-def _mapped(bench: Workbench, tasks: Sequence[tuple[Effect, int]], processes: int) -> Iterator[float]:
-    work = partial(_accuracy, bench)
+def _outcome(bench: Workbench, name: str, every: Sequence[NDArray[np.int64]], ideal: NDArray[np.int64]) -> Outcome:
+    spread = max(float(ideal.std()), 1.0)
+    deviations = tuple(100.0 * float(np.sqrt(((logits - ideal) ** 2).mean())) / spread for logits in every)
+    return Outcome(name, tuple(bench.percent(logits) for logits in every), deviations)
+
+
+def _mapped(bench: Workbench, tasks: Sequence[tuple[Effect, int]], processes: int) -> Iterator[NDArray[np.int64]]:
+    work = partial(_logits, bench)
     if processes == 1:
         yield from map(work, tasks)
         return
@@ -162,13 +184,11 @@ def _one_thread() -> None:
     torch.set_num_threads(1)  # processes share the cores already
 
 
-def _accuracy(bench: Workbench, task: tuple[Effect, int]) -> float:
+def _logits(bench: Workbench, task: tuple[Effect, int]) -> NDArray[np.int64]:
     effect, seed = task
     die = effect.life.of(sample_die(effect.config, bench.placement.levels, seed=seed))
-    logits = forward(
-        bench.trained.network,
-        bench.placement,
-        bench.images,
-        chain_runner(effect.config, die, backend="fast"),
-    )
-    return percent(logits.argmax(axis=1), bench.labels)
+    return forward(bench.trained.network, bench.placement, bench.images, _runner(effect.config, die))
+
+
+def _runner(config: Config, die: Die) -> RunChain:
+    return chain_runner(config, die, backend="fast")

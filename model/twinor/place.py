@@ -113,14 +113,16 @@ def _bundles(config: Config, layer: WeightLayer) -> Iterator[tuple[tuple[int, in
 
 
 def input_slices(config: Config, codes: tuple[int, int]) -> int:
-    """Input slices that activations of a range need.
+    """Input slices that activations of a range need, and the code of the bias rows if there are any.
 
     Example:
         >>> from twinor.config import load
         >>> [input_slices(load("nor40_int4"), codes) for codes in ((0, 15), (0, 3), (-8, 7))]
         [2, 1, 2]
+        >>> input_slices(load("wtm2101"), (0, 3))  # 128 on the bias rows
+        2
     """
-    magnitude = max(-codes[0], codes[1], 1)
+    magnitude = max(-codes[0], codes[1], bias_code(config) if config.bias_rows else 1)
     return -(-magnitude.bit_length() // config.dac_bits)
 
 

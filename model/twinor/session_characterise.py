@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -18,6 +19,7 @@ from twinor.errors import TwinorError
 from twinor.session import write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rich.console import Console
@@ -59,7 +61,7 @@ def characterise(
     if report:
         pages.require()
     console.print(_said(chip, settings), soft_wrap=True)
-    with tables.Progress(console) as progress:
+    with tables.Progress(console) as progress, _one_thread():
         found = measure(chip, settings, progress=lambda n, of, what: progress.show("characterise", n, of, note=what))
     for sentence in (*found.left_out, *([TRIMMED] if found.trimmed else [])):
         console.print(sentence, soft_wrap=True)
@@ -75,6 +77,19 @@ def characterise(
         path = write_characterisation(found, out)
         console.print(f"wrote {path}", soft_wrap=True)
     return found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch on one thread: products are small, and threads would wait for each other more than they work."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _chip(config: Config, die_seed: int | None, die: Path | None) -> Chip:

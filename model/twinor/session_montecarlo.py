@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from twinor import report as pages
 from twinor import tables
 from twinor.config import load
-from twinor.die import ideal_die
 from twinor.montecarlo import Life, effects, run
 from twinor.report.montecarlo import write_montecarlo
 from twinor.run import chain_runner, forward
@@ -43,8 +42,7 @@ def montecarlo(
     if report:
         pages.require()
     bench = prepare(preset, images=images, seed=seed, die_seed=None, die=None, console=console)
-    perfect = ideal_die(config, bench.placement.levels)
-    runner = chain_runner(config, perfect, backend="fast")
+    runner = chain_runner(config, bench.die, backend="fast")
     ideal = bench.percent(forward(bench.trained.network, bench.placement, bench.images, runner))
     with tables.Progress(console) as progress:
         outcomes = run(
@@ -64,7 +62,8 @@ def montecarlo(
         "images": images,
         "life": asdict(life),
         "ideal": ideal,
-        "effects": {outcome.name: list(outcome.accuracies) for outcome in outcomes},
+        "effects": {o.name: list(o.accuracies) for o in outcomes},
+        "deviations": {o.name: list(o.deviations) for o in outcomes},
     }
     write_json(out / f"montecarlo-{config.name}.json", result, console)
     if report:

@@ -195,9 +195,7 @@ class _Work:
             images = self.parts.test.images[: self.golden]
             fast, golden = (on_macro(self.config, self.network, steps, images, backend=b) for b in ("fast", "golden"))
             if not np.array_equal(fast, golden):
-                raise TwinorError(
-                    f"checkpoint {name}: golden and fast differ on the first {self.golden} images"
-                )
+                raise TwinorError(f"checkpoint {name}: golden and fast differ on the first {self.golden} images")
         return self.golden
 
     def _percent(self, config: Config, steps: dict[str, Steps], count: int, **options: Any) -> float:

@@ -124,10 +124,10 @@ def spread(values: Sequence[float]) -> str:
 
 def outcomes(results: Sequence[Outcome], ideal: float) -> Table:
     """Accuracy over dies by effect, against the ideal die's."""
-    table = _table("effect", "dies", "mean", "sigma", "worst", "against ideal")
+    table = _table("effect", "dies", "mean", "sigma", "worst", "- ideal", "logits off")
     for o in results:
         figures = (f"{o.mean:.2f} %", f"{o.sigma:.2f}", f"{min(o.accuracies):.2f} %", f"{o.mean - ideal:+.2f}")
-        table.add_row(o.name, str(len(o.accuracies)), *figures)
+        table.add_row(o.name, str(len(o.accuracies)), *figures, f"{o.deviation:.2f} %")
     return table
 
 

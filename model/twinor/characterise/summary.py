@@ -25,7 +25,7 @@ FEW, MANY = 1e-3, 1e-2
 HEADROOM = "* more than 0.1 % of the cells carry more than the behavioural array has room for, twice the top level"
 CLIPPED = "^ more than 1 % of the products have a conversion at an end of an ADC's range"
 
-__all__ = ["Grid", "decibel", "fixed", "grids", "outcome", "plain", "told"]
+__all__ = ["Grid", "decibel", "fixed", "grids", "outcome", "plain", "shown_levels", "told"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +139,23 @@ def _spread(values: np.ndarray[Any, Any], digits: int) -> list[str]:
     return [fixed(float(of), digits) for of in (good.min(), good.mean(), good.max())]
 
 
+def shown_levels(count: int) -> list[int]:
+    """Levels that tables show: all up to 16, nine of more.
+
+    Example:
+        >>> shown_levels(4), shown_levels(256)
+        ([0, 1, 2, 3], [0, 32, 64, 96, 128, 159, 191, 223, 255])
+    """
+    return list(range(count)) if count <= 16 else np.rint(np.linspace(0, count - 1, 9)).astype(int).tolist()
+
+
 def _cells(c: CellTransfer) -> Grid:
     code = c.ideal.shape[1]
     rows = []
-    for level, count in enumerate(c.cells.tolist()):
+    for level in shown_levels(len(c.cells)):
+        count = int(c.cells[level])
         ideal, mean, sigma = (float(of[level, -1]) for of in (c.ideal, c.mean, c.sigma))
-        relative = f"{100 * (mean / ideal - 1):+.1f} %" if ideal else ""
+        relative = f"{fixed(100 * (mean / ideal - 1), 1, '+')} %" if ideal else ""
         rows.append([str(level), str(count), f"{ideal:.0f}", fixed(mean), fixed(sigma), relative])
     title = f"cells at word-line code {code}, array units"
     return Grid(

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from twinor.characterise.stress import DIFFERENTIAL
-from twinor.characterise.summary import decibel, fixed, grids, outcome
+from twinor.characterise.summary import decibel, fixed, grids, outcome, shown_levels
 from twinor.report.applied import commit
 from twinor.report.content import Figure, Section, Table
 from twinor.report.figures import _place_titles as place_titles
@@ -120,7 +120,7 @@ def _more(name: str, found: Characterisation) -> list[Table]:
         both = [
             [f"{fixed(m)} +- {fixed(s)}" for m, s in zip(*of, strict=True)] for of in zip(c.mean, c.sigma, strict=True)
         ]
-        rows = [[str(level), *of] for level, of in enumerate(both)]
+        rows = [[str(level), *both[level]] for level in shown_levels(len(both))]
         return [
             Table(title="Mean and spread by word-line code", head=["level", *(f"code {x}" for x in codes)], rows=rows)
         ]
@@ -248,7 +248,7 @@ def _products(macs: Sequence[MacFigures]) -> tuple[str, list[Figure]]:
         Figure(
             name="mac-snr",
             title="SNR by column",
-            caption="Signal over what the column's own line leaves: cells, wires, ADC, noise, clipping.",
+            caption="Signal over what the column's own line leaves; a column without any error has no point.",
             chart=bars,
         ),
     ]

@@ -261,20 +261,19 @@ def die_accuracies(accuracies: Sequence[float], ideal: float) -> go.Figure:
     return chart
 
 
-def effect_costs(outcomes: Sequence[Outcome], ideal: float) -> go.Figure:
-    """Points that each effect costs, the largest at the top, with a standard deviation each way."""
-    ordered = sorted(outcomes, key=lambda o: ideal - o.mean)
+def effect_costs(outcomes: Sequence[Outcome]) -> go.Figure:
+    """How far each effect moves the logits, the largest at the top."""
+    ordered = sorted(outcomes, key=lambda o: o.deviation)
     chart = go.Figure()
     chart.add_bar(
-        x=[ideal - o.mean for o in ordered],
+        x=[o.deviation for o in ordered],
         y=[o.name for o in ordered],
-        error_x={"type": "data", "array": [o.sigma for o in ordered], "color": LIGHT["muted"]},
         orientation="h",
         marker={"color": LIGHT["series"]},
-        hovertemplate="%{y}: %{x:.2f} points<extra></extra>",
+        hovertemplate="%{y}: %{x:.2f} %<extra></extra>",
     )
     _style(chart, height=60 + 28 * len(ordered), showlegend=False)
-    chart.update_xaxes(title_text="points lost against the ideal die")
+    chart.update_xaxes(title_text="logits off (% of their spread)")
     chart.update_yaxes(showgrid=False)
     return chart
 

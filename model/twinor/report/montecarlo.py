@@ -34,7 +34,8 @@ def build_montecarlo(result: dict[str, Any], *, date: str) -> str:
     """The page as HTML; equal results and dates give equal bytes."""
     from twinor.report import figures  # Plotly is imported only to draw
 
-    outcomes = [Outcome(name, tuple(found)) for name, found in result["effects"].items()]
+    off = result["deviations"]
+    outcomes = [Outcome(name, tuple(found), tuple(off[name])) for name, found in result["effects"].items()]
     whole, ideal, life = outcomes[0], result["ideal"], result["life"]
     facts = [("date", date), ("preset", f"{result['preset']} ({result['config'][:12]})")]
     facts += [("network", result["network"][:12]), ("images", f"{result['images']:,}")]
@@ -42,8 +43,8 @@ def build_montecarlo(result: dict[str, Any], *, date: str) -> str:
     rows: list[list[str]] = []
     for o in outcomes:
         figures_of = (f"{o.mean:.2f} %", f"{o.sigma:.2f}", f"{min(o.accuracies):.2f} %", f"{o.mean - ideal:+.2f}")
-        rows.append([o.name, str(len(o.accuracies)), *figures_of])
-    head = ["effect", "dies", "mean", "sigma", "worst", "against ideal"]
+        rows.append([o.name, str(len(o.accuracies)), *figures_of, f"{o.deviation:.2f} %"])
+    head = ["effect", "dies", "mean", "sigma", "worst", "against ideal", "logits off"]
     spread = Figure(
         name="dies",
         title=f"Accuracy of {len(whole.accuracies)} dies",
@@ -52,19 +53,20 @@ def build_montecarlo(result: dict[str, Any], *, date: str) -> str:
     )
     costs = Figure(
         name="costs",
-        title="What each effect costs alone",
-        caption="Points lost against the ideal die, mean over the dies and one standard deviation each way.",
-        chart=figures.effect_costs(outcomes, ideal),
+        title="How far each effect alone moves the logits",
+        caption="Root mean square against the ideal die, in percent of the logits' own spread; mean over the dies.",
+        chart=figures.effect_costs(outcomes),
     )
-    worst = max((o for o in outcomes if o.name != ALL), key=lambda o: ideal - o.mean)
+    worst = max((o for o in outcomes if o.name != ALL), key=lambda o: o.deviation)
     table = Table(title="Accuracy by effect", head=head, rows=rows)
     content = [
         Section(name="dies", title="Dies", sentence=SENTENCE, figures=[spread]),
-        Section(name="effects", title="Effects", figures=[costs], tables=[table]),
+        Section(name="effects", title="Effects", figures=[costs]),
+        Section(name="table", title="In numbers", tables=[table]),
     ]
     said = (
         f"{whole.mean:.2f} +- {whole.sigma:.2f} % on {len(whole.accuracies)} dies, {whole.mean - ideal:+.2f} points "
-        f"from the ideal die; alone, {worst.name} costs most: {worst.mean - ideal:+.2f}"
+        f"from the ideal die; alone, {worst.name} moves the logits most: by {worst.deviation:.2f} %"
     )
     return render(f"twinor montecarlo: {result['preset']}", facts, said, content)
 
