@@ -16,9 +16,13 @@ from twinor.run import chain_runner, forward
 from twinor.session import prepare, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
+
+    from twinor.montecarlo import Effect, Outcome
+    from twinor.workbench import Workbench
 
 __all__ = ["montecarlo"]
 
@@ -44,15 +48,7 @@ def montecarlo(
     bench = prepare(preset, images=images, seed=seed, die_seed=None, die=None, console=console)
     runner = chain_runner(config, bench.die, backend="fast")
     ideal = bench.percent(forward(bench.trained.network, bench.placement, bench.images, runner))
-    with tables.Progress(console) as progress:
-        outcomes = run(
-            bench,
-            chosen,
-            dies=dies,
-            each=each,
-            processes=processes or os.cpu_count() or 1,
-            progress=lambda done, total: progress.show("dies", done, total),
-        )
+    outcomes = _outcomes(bench, chosen, dies, each, processes or os.cpu_count() or 1, console)
     title = f"{images:,} images, {ideal:.2f} % on the ideal die"
     tables.show(title, tables.outcomes(outcomes, ideal), console)
     result = {
@@ -69,3 +65,14 @@ def montecarlo(
     if report:
         write_montecarlo(out / f"montecarlo-{config.name}.html", result)
         console.print(f"wrote {out / f'montecarlo-{config.name}.html'}", soft_wrap=True)
+
+
+def _outcomes(
+    bench: Workbench, chosen: Sequence[Effect], dies: int, each: int, processes: int, console: Console
+) -> list[Outcome]:
+    with tables.Progress(console) as progress:
+
+        def show(done: int, total: int) -> None:
+            progress.show("dies", done, total)
+
+        return run(bench, chosen, dies=dies, each=each, processes=processes, progress=show)

@@ -2,7 +2,7 @@
 """The life of a die: floats of its physics, evaluated once per event and rounded once to the integers of `Die`.
 
     sample, program   thresholds (EKV cells) or deviations (measured cells) of every cell
-    age, heat         the same cells after bakes, at a temperature
+    age, heat         the same cells after bakes, at a temperature; their mean current, traps filled and empty, is meant
     tables            current of every cell at every word-line code, at the operating point of its column's wires
 
 One array unit is `top_current / (top level * top code)`; with `tracking` it is multiplied by what reference cells say:
@@ -176,6 +176,7 @@ def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
         currents = _simulated(config, history, seed, macro)
         noise = device.read_sigma * currents
     lost, occupancy = _telegraph(config, history, seed, macro)
+    currents = currents / (1.0 - lost * occupancy)[:, None]  # verify reads average, so the mean was programmed
     if device.defects is not None:
         state = draw_defects(device.defects, levels.shape, _rng(seed, macro, DEFECTS))[:, None]
         share = np.arange(1 << config.dac_bits)[:, None] / ((1 << config.dac_bits) - 1)
