@@ -31,14 +31,18 @@ from builders import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twinor.config import Config, load, replace
+from twinor.converter.calibrate import code_centres, fit_correction
+from twinor.converter.metrics import transfer, transitions
 from twinor.cosim import icarus
 from twinor.cosim.chain import check
 from twinor.die import ideal_die, ideal_thresholds, sample_die
 from twinor.errors import ConfigError, PlacementError
 from twinor.fast import Engine
 from twinor.golden import flash_array, sar_adc
+from twinor.golden.column_correct import correct
 from twinor.network import IntegerNetwork, Requant
 from twinor.place import Placement, place
+from twinor.report.converter import converter
 from twinor.rounds import Round
 from twinor.run import chain_runner, forward
 
@@ -285,6 +289,18 @@ def test_truncation_is_exact_up_to_the_largest_step_and_none_is_larger() -> None
     assert top == 4096 and sar_adc.convert(WTM, q, table, step=top)[0].ravel().tolist() == [-1, 0, 0, 1]
     assert sar_adc.convert(WTM, q * 2, table, step=2 * top)[0].ravel().tolist() == [-1, 0, 0, 1]
     assert sar_adc.convert(WTM, q * 2 + (1 << 12), table, step=2 * top)[0].ravel().tolist() != [0, 0, 0, 1]
+
+
+@pytest.mark.fast
+@given(config=configs(adc_rounding="toward_zero", column_correction=True, adc_bits=8), longer=st.booleans(), seed=seeds)
+def test_reports_and_corrections_take_truncation_for_ideal(config: Config, longer: bool, seed: int) -> None:
+    config = redundant(config, np.random.default_rng(seed)) if longer else config
+    die = ideal_die(config, np.zeros((1, config.rows, config.bit_lines), dtype=np.uint8))
+    assert not converter(config, die).deviation.any()
+    q, codes = transfer(config, die.threshold[0])
+    gain, offset = fit_correction(config, *code_centres(config, transitions(config, q, codes)))
+    columns = slice(config.n_adcs)
+    assert np.array_equal(correct(config, codes, gain[columns], offset[columns]), codes)
 
 
 @pytest.mark.rtl

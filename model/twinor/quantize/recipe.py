@@ -82,6 +82,8 @@ class Recipe:
     """Asymmetric weights and 4-bit biases, as the original has them; for comparison, no macro takes them."""
     macro: str = ""
     """Preset of a macro whose ADCs are in the loop of the last epochs; none if empty."""
+    die_noise: bool = False
+    """Whether that macro's column quantities spread as on its dies."""
     macro_share: float = 0.5
     """Last share of the epochs on codes that it is in."""
     distillation: float = 0.7
@@ -93,6 +95,8 @@ class Recipe:
         """Refuse numbers with which training could not run."""
         if self.optimizer not in OPTIMIZERS:
             raise ConfigError(f"recipe: optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer}")
+        if self.die_noise and not self.macro:
+            raise ConfigError("recipe: die_noise has no effect without macro, the preset whose dies are meant")
         lowest = ("seed", "shift_pixels", "cutout_pixels", "weight_decay", "quant_decay")
         shares = ("label_smoothing", "frozen_share", "macro_share", "distillation", "average")
         for field in fields(self):

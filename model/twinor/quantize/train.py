@@ -17,6 +17,7 @@ from twinor.errors import NonFinite
 from twinor.quantize.augment import augmented
 from twinor.quantize.clip import LearnableClip
 from twinor.quantize.convert import to_integer
+from twinor.quantize.die_noise import die_noise
 from twinor.quantize.macro import Macro
 from twinor.quantize.progress import Checkpoint, Progress
 from twinor.quantize.thresholds import Phase, WeightThreshold
@@ -139,7 +140,7 @@ def train_quantized(
         sampling, training = step < recipe.sample_steps, step < freeze
         model.set_phase(Phase.SAMPLE if sampling else Phase.TRAIN if training else Phase.FREEZE)
         if recipe.macro and step >= with_macro and step % run.batches == 0:
-            _calibrated_macro(model, images, recipe.macro)
+            _calibrated_macro(model, images, recipe, epoch=step // run.batches)
 
     groups = _groups(model, recipe.quant_rate, recipe.threshold_rate, recipe.quant_decay)
     run.go(model, _optimizer("adamw", groups), loss, progress, checkpoint, before_step=phase)
@@ -147,11 +148,12 @@ def train_quantized(
     model.set_macro(None)
 
 
-def _calibrated_macro(model: QuantNetwork, images: Tensor, preset: str) -> None:
+def _calibrated_macro(model: QuantNetwork, images: Tensor, recipe: Recipe, *, epoch: int) -> None:
     """Put a macro into the loop, its ADC steps calibrated on training images for the network as it is now."""
-    config = load(preset)
+    config = load(recipe.macro)
     steps = calibrate(config, to_integer(model), images[:CALIBRATION_IMAGES].cpu().numpy())
-    model.set_macro(Macro(config=config, steps=steps))
+    disturb = die_noise(config, seed=recipe.seed, epoch=epoch) if recipe.die_noise else None
+    model.set_macro(Macro(config=config, steps=steps, disturb=disturb))
     model.train()
 
 
