@@ -40,30 +40,41 @@ module adc_frontend #(
   reg        [COLS*HOLD_BITS-1:0]   hold_q;
   wire       [COLS*HOLD_BITS-1:0]   shared;
   reg        [N_ADCS*64-1:0]        sample_q;
-  reg        [(N_ADCS+1)*64-1:0]    noise;     // {noise of the last ADC, ..., of ADC 0, mux}
   reg signed [63:0]                 threshold_mem [0:(N_ADCS<<TRIALS)-1];
   reg        [8*1024-1:0]           file;
-  integer                           noise_fd, read, k;
+  integer                           k;
+
+  initial if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
+
+  // Noise: {noise of the last ADC, ..., of ADC 0, mux} of the sample that is being taken //
+
+`ifdef SYNTHESIS
+  wire [(N_ADCS+1)*64-1:0] noise = {(N_ADCS+1)*64{1'b0}};  // proofs read no files
+`else
+  reg  [(N_ADCS+1)*64-1:0] noise;
+  integer                  noise_fd, read;
 
   initial begin
-    if ($value$plusargs("thresholds=%s", file)) $readmemh(file, threshold_mem);
     noise    = {(N_ADCS+1)*64{1'b0}};
     noise_fd = 0;
     if ($value$plusargs("noise=%s", file)) noise_fd = $fopen(file, "r");
   end
 
-  task next_noise;  // of the sample that is being taken
+  task next_noise;
     if (noise_fd != 0) begin
       read = $fscanf(noise_fd, "%h", noise);
       if (read != 1 || noise[63:0] !== {48'd0, mux_i}) noise = {(N_ADCS+1)*64{1'bx}};
     end
   endtask
+`endif
 
   always @(posedge clk_i) begin
     if (share_i) share_q <= shared;
     if (hold_i) hold_q <= shared;
     if (sample_i) begin
+`ifndef SYNTHESIS
       next_noise;
+`endif
       for (k = 0; k < N_ADCS; k = k + 1)
         sample_q[k*64 +: 64] <= noise[(k+1)*64 +: 64]
           + {{(64 - HOLD_BITS){hold_q[(mux_i*N_ADCS+k+1)*HOLD_BITS-1]}}, hold_q[(mux_i*N_ADCS+k)*HOLD_BITS +: HOLD_BITS]};
