@@ -13,6 +13,7 @@ from twinor.die import ideal_die
 from twinor.errors import ConfigError
 from twinor.place import place
 from twinor.quantize import Macro, Recipe, deterministic, quantize, to_integer, train_quantized
+from twinor.quantize.die_noise import column_share, die_noise
 from twinor.run import chain_runner, forward
 
 from tb.common.configs import EXACT, NOR40, REFERENCED
@@ -133,3 +134,23 @@ def test_a_recipe_brings_the_macro_into_the_last_epochs():
     assert seen[2] is not seen[3] and seen[3].config == NOR40
     assert all(step in NOR40.steps for of_layer in seen[3].steps.values() for row in of_layer for step in row)
     assert layer.macro is None  # what is converted and evaluated is exact again
+
+
+def test_noise_of_dies_is_as_large_as_it_is_measured_and_begins_anew_with_every_epoch():
+    share = column_share(NOR40, seed=2)
+    q = torch.arange(-200.0, 201.0).repeat(500, 1)
+    first, again, other = (die_noise(NOR40, seed=2, epoch=epoch)(q) for epoch in (4, 4, 5))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert abs(first.std().item() / (share * q.std().item()) - 1) < 0.01
+
+
+def test_a_recipe_brings_the_noise_of_dies_with_its_macro():
+    model, images = settled("lenet5")
+    quant = quantize(model, input_shape=tuple(images.shape[1:]), input_step=STEP)
+    recipe = Recipe(batch_size=32, quant_epochs=2, sample_steps=2, macro="nor40_int4", die_noise=True, shift_pixels=0)
+    seen, layer = [], next(quant.weight_layers())
+    labels = torch.randint(0, 4, (len(images),))
+    train_quantized(quant, model, images, labels, recipe=recipe, progress=lambda *_: seen.append(layer.macro))
+    assert [macro is not None and macro.disturb is not None for macro in seen] == [False, True]
+    with pytest.raises(ConfigError, match="die_noise has no effect without macro"):
+        Recipe(die_noise=True)
