@@ -50,7 +50,7 @@ def test_every_effect_stands_alone_and_the_rest_is_off(rng: np.random.Generator)
         }
         wanted = {
             **{key: {"cells"} for key in ("programming", "word-line DACs", "wires")},
-            **{"telegraph noise": {"traps"}, "read noise": {"read"}},
+            **{"telegraph noise": {"traps", "cells"}, "read noise": {"read"}},
             **{key: {"thresholds"} for key in ("capacitors", "comparator offset")},
             "converter": {"thresholds", "conversions"},
         }

@@ -2,7 +2,7 @@
 """The life of a die: floats of its physics, evaluated once per event and rounded once to the integers of `Die`.
 
     sample, program   thresholds (EKV cells) or deviations (measured cells) of every cell
-    age, heat         the same cells after bakes, at a temperature; their mean current, traps filled and empty, is meant
+    age, heat         the same cells after bakes, at a temperature
     tables            current of every cell at every word-line code, at the operating point of its column's wires
 
 One array unit is `top_current / (top level * top code)`; with `tracking` it is multiplied by what reference cells say:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Levels = NDArray[np.uint8]
 
-__all__ = ["CELSIUS", "History", "MacroTables", "device_of", "macro_tables", "programmed", "thresholds_of"]
+__all__ = ["CELSIUS", "History", "MacroTables", "device_of", "fresh_thresholds", "macro_tables", "programmed"]
 
 CELSIUS = 25.0
 """Temperature at which cells are programmed and figures are stated."""
@@ -141,8 +141,8 @@ def programmed(config: Config, levels: Levels, *, seed: int, macro: int) -> Floa
     targets, top = _targets(config, levels), device.top_current_nA
     if device.ispp is None:
         error = relative(targets, top=top, sigma=config.cell_sigma, normal=rng.standard_normal(levels.shape))
-        return thresholds_of(config, np.where(levels == 0, targets, np.maximum(error, FLOOR * top)))
-    wanted = thresholds_of(config, targets) * 1e3
+        return fresh_thresholds(config, np.where(levels == 0, targets, np.maximum(error, FLOOR * top)), seed, macro)
+    wanted = fresh_thresholds(config, targets, seed, macro) * 1e3
     start = np.full(levels.shape, wanted.min() - ERASED_V * 1e3)
     return ispp(device.ispp, wanted, start_mV=start, rng=rng)[0] * 1e-3
 
@@ -154,6 +154,25 @@ def thresholds_of(config: Config, current_nA: Floats) -> Floats:
         raise ConfigError(f"preset {config.name}: regime {device.regime} has statistics of currents and no thresholds")
     at = {"gate": device.word_line.on_v, "drain": device.wires.v_clamp}
     return threshold_for(device.cell, np.maximum(current_nA, FLOOR * device.top_current_nA), celsius=CELSIUS, **at)
+
+
+def fresh_thresholds(config: Config, mean_nA: Floats, seed: int, macro: int) -> Floats:
+    """Thresholds in volts of cells with these mean currents: verify reads average over their traps, filled and empty.
+
+    Args:
+        config: the macro.
+        mean_nA: float64[rows, bit_lines], read alone at 25 C with the largest code.
+        seed: of the die.
+        macro: which one.
+
+    Raises:
+        ConfigError: the cells have statistics of currents and no thresholds.
+    """
+    thresholds = thresholds_of(config, mean_nA)
+    if device_of(config).traps is None:
+        return thresholds
+    lost, occupancy = _telegraph(config, thresholds, CELSIUS, seed, macro)
+    return thresholds_of(config, mean_nA / (1.0 - lost * occupancy))
 
 
 def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
@@ -175,8 +194,9 @@ def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
     else:
         currents = _simulated(config, history, seed, macro)
         noise = device.read_sigma * currents
-    lost, occupancy = _telegraph(config, history, seed, macro)
-    currents = currents / (1.0 - lost * occupancy)[:, None]  # verify reads average, so the mean was programmed
+    lost, occupancy = np.zeros(levels.shape), np.zeros(levels.shape)
+    if device.traps is not None:
+        lost, occupancy = _telegraph(config, _now(config, history, seed, macro), history.celsius, seed, macro)
     if device.defects is not None:
         state = draw_defects(device.defects, levels.shape, _rng(seed, macro, DEFECTS))[:, None]
         share = np.arange(1 << config.dac_bits)[:, None] / ((1 << config.dac_bits) - 1)
@@ -301,14 +321,13 @@ def _operating_point(config: Config, history: History, thresholds: Floats, gates
     return drain, source
 
 
-def _telegraph(config: Config, history: History, seed: int, macro: int) -> tuple[Floats, Floats]:
+def _telegraph(config: Config, thresholds: Floats, celsius: float, seed: int, macro: int) -> tuple[Floats, Floats]:
     """Share of its current that an occupied trap takes from every cell, and its occupancy, [rows, bit_lines]."""
-    device, shape = device_of(config), (config.rows, config.bit_lines)
-    if device.traps is None or device.cell is None or device.word_line is None or device.wires is None:
-        return np.zeros(shape), np.zeros(shape)
-    drawn = draw_telegraph(device.traps, shape, _rng(seed, macro, TRAPS))
-    thresholds = _now(config, history, seed, macro)
-    at = {"gate": device.word_line.on_v, "drain": device.wires.v_clamp, "source": 0.0, "celsius": history.celsius}
+    device = device_of(config)
+    assert device.traps is not None and device.cell is not None  # Device has seen to it
+    assert device.word_line is not None and device.wires is not None
+    drawn = draw_telegraph(device.traps, (config.rows, config.bit_lines), _rng(seed, macro, TRAPS))
+    at = {"gate": device.word_line.on_v, "drain": device.wires.v_clamp, "source": 0.0, "celsius": celsius}
     empty = current(device.cell, threshold=thresholds, **at)
     full = current(device.cell, threshold=thresholds + drawn.amplitude_mV * 1e-3, **at)
     return 1.0 - full / empty, drawn.occupancy
