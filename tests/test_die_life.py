@@ -11,6 +11,7 @@ import yaml
 from builders import Rng
 from twinor.config import PRESETS, Config, load
 from twinor.config import replace as changed
+from twinor.device.defects import DefectRates
 from twinor.device.life import device_of
 from twinor.device.measured import read_currents, read_transitions
 from twinor.die import Die, cut_out, ideal_die, sample_die
@@ -140,6 +141,28 @@ def test_lost_charge_moves_a_top_level_up_where_thresholds_fall(name: str, rng: 
     assert neutral is not None and die.history is not None
     fallen = die.history.programmed.mean() > neutral.neutral_mV * 1e-3
     assert (after > before) == fallen and after != before
+
+
+def test_a_die_that_is_programmed_again_keeps_its_converters_and_its_place(rng: Rng) -> None:
+    config = small("nor40_iscas2021")
+    die = sample_die(config, levels_of(config, rng), seed=2)
+    read = np.sort(rng.normal(0, 60, (1, config.n_adcs, (1 << config.adc_bits) - 1)), axis=2)
+    hot = die.with_transitions(config, read).age(hours=9, celsius=125).at(celsius=85)
+    other = levels_of(config, rng)
+    again = hot.program(other)
+    assert np.array_equal(again.threshold, hot.threshold) and not np.array_equal(again.threshold, die.threshold)
+    assert again.history is not None and (again.history.celsius, again.history.bakes) == (85.0, ())
+    assert np.array_equal(currents(again), currents(sample_die(config, other, seed=2).at(celsius=85)))
+    with pytest.raises(ConfigError, match="this die has cells"):
+        hot.program(levels_of(config, rng, macros=2))
+
+
+@pytest.mark.parametrize("name", ["nor40_iscas2021", "sonos40"])
+def test_a_missing_cell_makes_no_noise(name: str, rng: Rng) -> None:
+    config = small(name)
+    config = changed(config, device=replace(device_of(config), defects=DefectRates(missing=1.0)))
+    die = sample_die(config, levels_of(config, rng), seed=2)
+    assert die.cells is not None and not die.cells.current.any() and not die.cells.variance.any()
 
 
 # Files //

@@ -121,9 +121,12 @@ class Die:
         return sample_die(config, np.zeros((macros, config.rows, config.bit_lines), dtype=np.uint8), seed=seed)
 
     def program(self, levels: NDArray[np.uint8]) -> Die:
-        """The same die with fresh cells at other levels, uint8[macros, rows, bit_lines]."""
-        history = self._lived()
-        return sample_die(history.config, levels, seed=self.seed or 0)
+        """The same die where it is, with fresh cells at other levels, uint8[macros, rows, bit_lines]."""
+        history, seed = self._lived(), self.seed or 0
+        if levels.shape != history.levels.shape:
+            raise ConfigError(f"levels {levels.shape}: this die has cells {history.levels.shape}")
+        cells = [programmed(history.config, one, seed=seed, macro=m) for m, one in enumerate(levels)]
+        return self._after(replace(history, levels=levels, programmed=np.stack(cells), bakes=()))
 
     def age(self, *, hours: float, celsius: float | None = None) -> Die:
         """The same die some hours later, kept at a temperature; where it is now if None.

@@ -143,11 +143,12 @@ def programmed_die(config: Config, die: Die, results: Sequence[MacroResult], *, 
         strength[macro] = blank(config, macro=macro, seed=seed).strength
     for result in results:
         strength[result.macro] = result.done.cells.strength
+    whole = {r.macro for r in results if len(r.rows) == config.rows} == set(range(len(strength)))
+    digest = die.levels_digest if whole else ""
     if die.history is not None:
         top = ((1 << config.cell_bits) - 1) << config.frac_bits
-        return die.with_currents(strength / top * device_of(config).top_current_nA)
-    whole = {r.macro for r in results if len(r.rows) == config.rows} == set(range(len(strength)))
-    return replace(die, seed=seed, strength=strength, levels_digest=die.levels_digest if whole else "")
+        return replace(die.with_currents(strength / top * device_of(config).top_current_nA), levels_digest=digest)
+    return replace(die, seed=seed, strength=strength, levels_digest=digest)
 
 
 def by_level(config: Config, results: Sequence[MacroResult]) -> list[LevelResult]:

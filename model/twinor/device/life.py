@@ -84,11 +84,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MacroTables:
-    """Integers of one macro; fields as in `die.CellCurrents` and `die.Die`, without the axis of macros.
-
-    Attributes:
-        clipped: cells whose current, at the largest code, is beyond the headroom of the behavioural array.
-    """
+    """Integers of one macro; fields as in `die.CellCurrents` and `die.Die`, without the axis of macros."""
 
     current: NDArray[np.int32]
     variance: NDArray[np.int32]
@@ -96,7 +92,6 @@ class MacroTables:
     occupancy: NDArray[np.int32]
     conversion: NDArray[np.int64]
     threshold: NDArray[np.int32]
-    clipped: int
 
 
 def _rng(seed: int, macro: int, purpose: int) -> np.random.Generator:
@@ -189,11 +184,7 @@ def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
     """
     config, levels = history.config, history.levels[macro]
     device = device_of(config)
-    if device.cell is None:
-        currents, noise = _measured(config, history, macro)
-    else:
-        currents = _simulated(config, history, seed, macro)
-        noise = device.read_sigma * currents
+    currents = _measured(config, history, macro) if device.cell is None else _simulated(config, history, seed, macro)
     lost, occupancy = np.zeros(levels.shape), np.zeros(levels.shape)
     if device.traps is not None:
         lost, occupancy = _telegraph(config, _now(config, history, seed, macro), history.celsius, seed, macro)
@@ -202,16 +193,17 @@ def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
         share = np.arange(1 << config.dac_bits)[:, None] / ((1 << config.dac_bits) - 1)
         on = 2.0 * device.top_current_nA * share  # an erased cell: the headroom of the array
         currents = with_defects(currents, state, on_nA=on, off_nA=OFF * device.top_current_nA * share)
+    noise = device.read_sigma * currents
+    if device.cell is None:
+        noise = _by_code(config, sonos.read_sigma(currents[:, -1]))
     unit, most = _unit_nA(config, history), 2 * _top_units(config) << 2 * config.frac_bits
     one = 1 << 2 * config.frac_bits
-    exact = np.rint(currents / unit * one)
     threshold, conversion = _converters(config, seed, macro)
     return MacroTables(
-        current=np.clip(exact, 0, most).astype(np.int32),
+        current=np.clip(np.rint(currents / unit * one), 0, most).astype(np.int32),
         variance=np.clip(np.rint((noise / unit * one) ** 2), 0, np.iinfo(np.int32).max).astype(np.int32),
         trap=np.rint(lost * (1 << 16)).astype(np.int32),
         occupancy=np.rint(occupancy * 256).astype(np.int32),
-        clipped=int(np.count_nonzero(exact > most)),
         threshold=threshold,
         conversion=conversion,
     )
@@ -230,8 +222,8 @@ def _converters(config: Config, seed: int, macro: int) -> tuple[NDArray[np.int32
     return thresholds(config, drawn), np.full(config.n_adcs, variance, dtype=np.int64)
 
 
-def _measured(config: Config, history: History, macro: int) -> tuple[Floats, Floats]:
-    """Currents of cells with measured statistics and their read noise, float64[rows, codes, bit_lines] in nA."""
+def _measured(config: Config, history: History, macro: int) -> Floats:
+    """Currents of cells with measured statistics, float64[rows, codes, bit_lines] in nA."""
     device = device_of(config)
     if history.celsius != CELSIUS or any(bake.celsius != CELSIUS for bake in history.bakes):
         raise ConfigError(
@@ -240,8 +232,7 @@ def _measured(config: Config, history: History, macro: int) -> tuple[Floats, Flo
         )
     days = sum(bake.seconds for bake in history.bakes) / DAY_S
     target = device.top_current_nA * history.levels[macro] / ((1 << config.cell_bits) - 1)
-    cells = sonos.programmed(target, days, history.programmed[macro])
-    return _by_code(config, cells), _by_code(config, sonos.read_sigma(cells))
+    return _by_code(config, sonos.programmed(target, days, history.programmed[macro]))
 
 
 def _by_code(config: Config, full: Floats) -> Floats:
