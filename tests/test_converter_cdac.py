@@ -192,6 +192,8 @@ def test_a_latch_is_undecided_as_often_as_its_window_says() -> None:
     _, trials = convert(NOR40, q, table, step=1)
     nearest = np.abs(q - table[0].astype(np.int64)[trials[:, 0]]).min(axis=1) / (1 << 12)
     assert np.mean(nearest < window) == pytest.approx(probability, rel=0.05)
+    undecided = Converter(regeneration=5, comparator_noise=0.3)  # a window of 1.7 LSB, evenly filled
+    assert noise_lsb(NOR40, undecided) == pytest.approx(np.hypot(0.3, 256 * np.exp(-5) / np.sqrt(3)))
     assert metastability(NOR40, Converter(regeneration=1))[1] == 1
 
 

@@ -307,6 +307,7 @@ def preset_with(tmp_path: Path, name: str, table: str, **values: Any) -> Path:
         ("nor40_iscas2021", "cell", {"tempo": 1}, "unknown key device.cell.tempo"),
         ("nor40_iscas2021", "cell", {"slope": 0.1}, "slope = 0.1"),
         ("nor40_iscas2021", "retention", {"neutral_mV": None}, "missing key device.retention.neutral_mV"),
+        ("nor40_iscas2021", "wires", {"c_bl_fF": 100.0}, "settle_cycles = 4 are 40 ns at 100 MHz, .* in 1"),
         ("nor40_iscas2021", "", {"wires": 3}, "device.wires: expected a table"),
         ("nor40_iscas2021", "", {"ispp": {"step_mV": 5.0}}, "cell_sigma = 0.01 has no effect"),
         ("sonos40", "", {"read_sigma": 0.01}, "read_sigma has no effect"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from twinor.cells import PULSE_US, blank, settings_of
 from twinor.device.life import device_of
+from twinor.device.model import CLOCK_MHZ
 from twinor.golden.flash_array import COARSE, ERASE, FINE
 from twinor.golden.prog_ctrl import Programmed, groups, program
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from twinor.golden.prog_ctrl import Settings
 
 __all__ = [
-    "CLOCK_MHZ",
     "STATUSES",
     "LevelResult",
     "MacroResult",
@@ -32,9 +32,6 @@ __all__ = [
     "program_die",
     "programmed_die",
 ]
-
-CLOCK_MHZ = 100
-"""Clock of the controller, for the time that programming takes."""
 
 STATUSES = ("good", "under-programmed", "over-programmed", "erase failed")
 

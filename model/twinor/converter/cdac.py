@@ -185,7 +185,10 @@ def thresholds(config: Config, level: NDArray[np.float64]) -> NDArray[np.int32]:
 def noise_lsb(config: Config, converter: Converter) -> float:
     """Noise of one conversion, referred to its input, in LSB rms: of the decision that counts, and of sampling.
 
-        sqrt(comparator_noise**2 + k T / Ctot / LSB**2)       Ctot = N * unit capacitor, LSB = full scale / 2**adc_bits
+        sqrt(comparator_noise**2 + k T / Ctot / LSB**2 + window**2 / 3)
+        Ctot = N * unit capacitor        LSB = full scale / 2**adc_bits        window: of `metastability`
+
+    A comparator that cannot decide answers by chance, as if its threshold lay anywhere in the window.
 
     Where a comparator's noise exceeds half an LSB, later decisions take some of it back: 1 LSB acts as 0.86.
 
@@ -197,7 +200,7 @@ def noise_lsb(config: Config, converter: Converter) -> float:
     total_f = (sum(config.weights) + 1) * converter.unit_capacitor_ff * 1e-15
     lsb_v = converter.full_scale_v / (1 << config.adc_bits)
     sampling = math.sqrt(BOLTZMANN * converter.temperature_k / total_f) / lsb_v
-    return math.hypot(converter.comparator_noise, sampling)
+    return math.hypot(converter.comparator_noise, sampling, metastability(config, converter)[0] / math.sqrt(3.0))
 
 
 def metastability(config: Config, converter: Converter) -> tuple[float, float]:

@@ -13,13 +13,14 @@ coding of the inputs are one choice:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import TYPE_CHECKING
 
 from twinor.converter.cdac import Converter
 from twinor.device.ageing import Retention
 from twinor.device.defects import DefectRates
 from twinor.device.ekv import Ekv, inversion
-from twinor.device.ladder import Wires
+from twinor.device.ladder import Wires, settling
 from twinor.device.programming import Ispp
 from twinor.device.ranges import check_ranges
 from twinor.device.sonos import TOP_NA
@@ -29,9 +30,12 @@ from twinor.errors import ConfigError
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["REGIMES", "Device", "WordLine", "contradictions"]
+__all__ = ["CLOCK_MHZ", "REGIMES", "Device", "WordLine", "contradictions"]
 
 REGIMES = ("subthreshold", "triode", "measured")
+
+CLOCK_MHZ = 100
+"""Clock of the macro, for what takes time in seconds."""
 
 WEAK, STRONG = 1.0, 10.0
 """Inversion coefficients: up to where a cell is called subthreshold, and from where on triode."""
@@ -141,6 +145,8 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
     if device is None:
         return []
     levels = c.dac_bits > 1 and not c.pulsed
+    settles = c.settle_cycles * 1e3 / CLOCK_MHZ
+    asked = 0.0 if device.wires is None else settling(device.wires, c.rows) * (c.adc_bits + 1) * log(2.0)
     return [
         (
             levels and device.regime == "triode",
@@ -155,6 +161,13 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
             (
                 f"dac_bits = {c.dac_bits} drives word lines by levels of voltage, and the statistics are of currents "
                 "at one word-line voltage; use dac_bits = 1 or input_mode = pulse_width"
+            ),
+        ),
+        (
+            settles < asked,
+            (
+                f"settle_cycles = {c.settle_cycles} are {settles:g} ns at {CLOCK_MHZ} MHz, and these wires settle to "
+                f"half an LSB in {asked:.3g} ns: expected more cycles, or lighter wires"
             ),
         ),
         (
