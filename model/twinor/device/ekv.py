@@ -14,11 +14,12 @@ length modulation and the leak are added to it, as above.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from twinor.device.ranges import check_ranges
 from twinor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,10 +94,7 @@ class Ekv:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for key in fields(self):
-            value, (least, most) = getattr(self, key.name), ALLOWED[key.name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-                raise ConfigError(f"cell: {key.name} = {value!r} is not allowed: expected {least:g} .. {most:g}")
+        check_ranges("cell", self, ALLOWED)
 
 
 class OperatingPoint(NamedTuple):

@@ -13,13 +13,14 @@ the Jacobian has 2 x 2 blocks on its diagonal and the wires beside it, so one sw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinor.device.ekv import operating_point
+from twinor.device.ranges import check_ranges
 from twinor.errors import ConfigError, TwinorError
 
 if TYPE_CHECKING:
@@ -78,10 +79,7 @@ class Wires:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        for key in fields(self):
-            value, (least, most) = getattr(self, key.name), ALLOWED[key.name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-                raise ConfigError(f"wires: {key.name} = {value!r} is not allowed: expected {least:g} .. {most:g}")
+        check_ranges("wires", self, ALLOWED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
