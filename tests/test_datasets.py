@@ -34,7 +34,7 @@ def cifar(tmp_path, monkeypatch):
 def write_idx(path, array, *, packed=True):
     head = np.array([0x800 + array.ndim, *array.shape], dtype=">u4").tobytes()
     content = head + array.astype(np.uint8).tobytes()
-    path.write_bytes(gzip.compress(content) if packed else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_mnist_is_read_gzipped_or_not(mnist):
     ("file", "content", "words"),
     [
         ("train-images-idx3-ubyte.gz", b"\x1f\x8b broken", "cannot be unpacked"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x01\0\0\0\x07"), "is no idx file of 3 dimensions"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x01\0\0\0\x07", mtime=0), "is no idx file of 3 dimensions"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x05\0\0", "is no idx file of 1 dimensions, or is cut short"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x01\0", "5 t10k images and 1 labels"),
     ],
