@@ -31,10 +31,15 @@ def cifar(tmp_path, monkeypatch):
     return tmp_path, records
 
 
-def write_idx(path, array, *, packed=True):
+def packed(content):
+    """The same bytes in every second, for they are part of a test's name."""
+    return gzip.compress(content, mtime=0)
+
+
+def write_idx(path, array, *, zipped=True):
     head = np.array([0x800 + array.ndim, *array.shape], dtype=">u4").tobytes()
     content = head + array.astype(np.uint8).tobytes()
-    path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
+    path.write_bytes(packed(content) if zipped else content)
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def mnist(tmp_path):
     for part, count in (("train", 7), ("t10k", 5)):
         parts[part] = rng.integers(0, 256, (count, 28, 28)), rng.integers(0, 10, count)
         write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", parts[part][0])
-        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", parts[part][1], packed=False)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", parts[part][1], zipped=False)
     return tmp_path, parts
 
 
@@ -114,7 +119,7 @@ def test_mnist_is_read_gzipped_or_not(mnist):
     ("file", "content", "words"),
     [
         ("train-images-idx3-ubyte.gz", b"\x1f\x8b broken", "cannot be unpacked"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x01\0\0\0\x07", mtime=0), "is no idx file of 3 dimensions"),
+        ("train-images-idx3-ubyte.gz", packed(b"\0\0\x08\x01\0\0\0\x07"), "is no idx file of 3 dimensions"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x05\0\0", "is no idx file of 1 dimensions, or is cut short"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x01\0", "5 t10k images and 1 labels"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import root
 from twinor.device.ekv import Ekv, current, operating_point, thermal_voltage, threshold_for
-from twinor.device.ladder import Solution, Wires, column, settling, solve
+from twinor.device.ladder import Solution, Wires, column, settled, settling, solve
 from twinor.errors import ConfigError, TwinorError
 
 pytestmark = pytest.mark.fast
@@ -220,6 +220,21 @@ def test_the_time_constant_is_the_area_above_the_step_response() -> None:
     moments = np.linalg.solve(matrix[:rows, :rows], np.full(rows, wires.c_bl_fF * 1e-15))
     assert settling(wires, rows) == pytest.approx(1e9 * moments[-1], rel=1e-12)
     assert settling(wires, 1) == pytest.approx(150.0 * 0.8e-6)
+    left = 1.0 - settled(wires, rows, ns=0.001)
+    assert -0.001 / np.log(left) == pytest.approx(1e9 * moments, rel=1e-9)  # there and back alike, by reciprocity
+
+
+def test_a_pulse_comes_through_as_its_current_does() -> None:
+    """The integral of what a current brings, less that of a current which is taken back when the pulse ends."""
+    wires, rows, length, after = Wires(c_bl_fF=900.0), 8, 3.0, 1.5
+    step = length / 30_000
+    times = np.arange(0.0, length + after, step) + step / 2
+    tau = -1.0 / np.log(1.0 - settled(wires, rows, ns=1.0))
+    brought = 1.0 - np.exp(-times / tau[:, None])
+    back = np.where(times > length, 1.0 - np.exp(-np.maximum(times - length, 0.0) / tau[:, None]), 0.0)
+    charge = (brought - back).sum(axis=1) * step
+    assert settled(wires, rows, ns=after, pulse_ns=length) == pytest.approx(charge / length, rel=1e-6)
+    assert settled(wires, rows, ns=[[after]], pulse_ns=[[0.0]]).shape == (rows, 1, 1)
 
 
 # What is refused //

@@ -243,6 +243,7 @@ def die(
     hours: Annotated[float, typer.Option(min=0, help="Age it so long after programming.")] = 0.0,
     bake: Annotated[float, typer.Option(help="Temperature in C while it ages.")] = 25.0,
     celsius: Annotated[float, typer.Option(help="Temperature in C where it works.")] = 25.0,
+    reads: Annotated[int, typer.Option(min=0, help="Read every word line so often, where reads disturb cells.")] = 0,
     currents: Annotated[
         Path | None, typer.Option(help="CSV of measured cells: macro,row,bit_line,current_nA; fresh, at 25 C.")
     ] = None,
@@ -261,6 +262,7 @@ def die(
         hours=hours,
         bake=bake,
         celsius=celsius,
+        reads=reads,
         currents=currents,
         transitions=transitions,
         seed=seed,

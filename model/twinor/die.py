@@ -32,7 +32,7 @@ import numpy as np
 from twinor.converter.cdac import NEVER, Converter, patterns, thresholds
 from twinor.converter.cdac import levels as cdac_levels
 from twinor.device.ageing import Bake
-from twinor.device.life import History, fresh_thresholds, macro_tables, programmed
+from twinor.device.life import History, device_of, fresh_thresholds, headroom, macro_tables, programmed
 from twinor.errors import ConfigError
 from twinor.golden.column_correct import GAIN_ONE
 
@@ -126,7 +126,7 @@ class Die:
         if levels.shape != history.levels.shape:
             raise ConfigError(f"levels {levels.shape}: this die has cells {history.levels.shape}")
         cells = [programmed(history.config, one, seed=seed, macro=m) for m, one in enumerate(levels)]
-        return self._after(replace(history, levels=levels, programmed=np.stack(cells), bakes=()))
+        return self._after(replace(history, levels=levels, programmed=np.stack(cells), bakes=(), reads=0))
 
     def age(self, *, hours: float, celsius: float | None = None) -> Die:
         """The same die some hours later, kept at a temperature; where it is now if None.
@@ -137,6 +137,22 @@ class Die:
         history = self._lived()
         bake = Bake(seconds=hours * 3600.0, celsius=history.celsius if celsius is None else celsius)
         return self._after(replace(history, bakes=(*history.bakes, bake)))
+
+    def read(self, times: int) -> Die:
+        """The same die after so many more reads of every word line.
+
+        Raises:
+            ConfigError: the die has no physics, reads do not disturb it, or the number is below 0.
+        """
+        history = self._lived()
+        device = device_of(history.config)
+        if device.disturb is None or not device.disturb.per_read_mV:
+            raise ConfigError(
+                f"preset {history.config.name}: reads change nothing: expected disturb.per_read_mV"
+            )
+        if times < 0:
+            raise ConfigError(f"reads = {times} is not allowed: expected 0 or more")
+        return self._after(replace(history, reads=history.reads + times))
 
     def at(self, *, celsius: float) -> Die:
         """The same die at another temperature; errors as for `age`."""
@@ -153,7 +169,7 @@ class Die:
         """
         history, seed = self._lived(), self.seed or 0
         cells = [fresh_thresholds(history.config, c, seed, m) for m, c in enumerate(current_nA)]
-        return self._after(replace(history, programmed=np.stack(cells), bakes=()))
+        return self._after(replace(history, programmed=np.stack(cells), bakes=(), reads=0))
 
     def with_transitions(self, config: Config, level_lsb: NDArray[np.float64]) -> Die:
         """The same die with measured converters.
@@ -191,6 +207,20 @@ class Die:
     def noisy(self) -> bool:
         """True if two conversions of the same inputs may differ."""
         return self.cells is not None and self.cells.noisy
+
+    @property
+    def clipped(self) -> int:
+        """Cells at twice the top level, all that the behavioural array has room for: they may carry more.
+
+        Example:
+            >>> from twinor.config import load
+            >>> levels = np.full((1, 128, 128), 7, dtype=np.uint8)
+            >>> Die.sample(load("nor55_subthreshold"), seed=7).program(levels).clipped
+            0
+        """
+        if self.cells is None or self.history is None:
+            return 0
+        return int((self.cells.current[:, :, -1] >= headroom(self.history.config)).sum())
 
 
 def levels_digest(levels: NDArray[np.uint8]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinor.device.ageing import Bake
-from twinor.device.life import History
+from twinor.device.life import History, headroom
 from twinor.die import CELL_TABLES, TABLES, CellCurrents, Die, levels_digest
 from twinor.errors import ConfigError, CorruptFile
 from twinor.golden.column_correct import GAIN_BITS, GAIN_ONE, OFFSET_BITS
@@ -47,7 +47,8 @@ def die_content(die: Die) -> tuple[Header, Arrays]:
         tables |= {name: getattr(die.cells, name) for name in CELL_TABLES}
     if die.history is not None:
         bakes = [[bake.seconds, bake.celsius] for bake in die.history.bakes]
-        header |= {"bakes": bakes, "celsius": die.history.celsius, "measured": die.history.threshold is not None}
+        header |= {"bakes": bakes, "celsius": die.history.celsius, "reads": die.history.reads}
+        header |= {"measured": die.history.threshold is not None}
         tables |= {"cell_levels": die.history.levels, "programmed": die.history.programmed}
     return header, tables
 
@@ -103,9 +104,12 @@ def _history(path: Path, config: Config, macros: int, header: Header, arrays: Ar
         at = Bake(seconds=0.0, celsius=header["celsius"]).celsius
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{path}: its bakes and its temperature are no such thing ({error}); {REMEDY}") from None
-    levels, programmed = arrays["cell_levels"], arrays["programmed"]
+    levels, programmed, reads = arrays["cell_levels"], arrays["programmed"], header.get("reads")
+    if type(reads) is not int or reads < 0:
+        raise CorruptFile(f"{path}: reads must be an integer of at least 0; {REMEDY}")
     threshold = arrays["threshold"] if header.get("measured") is True else None
-    return History(config=config, levels=levels, programmed=programmed, bakes=bakes, celsius=at, threshold=threshold)
+    now: dict[str, Any] = {"bakes": bakes, "celsius": at, "reads": reads, "threshold": threshold}
+    return History(config=config, levels=levels, programmed=programmed, **now)
 
 
 def _check_tables(path: Path, config: Config, macros: int, header: Header, tables: Arrays) -> None:
@@ -152,10 +156,9 @@ def _limits(config: Config) -> dict[str, tuple[int, int]]:
 
 def _cell_limits(config: Config) -> dict[str, tuple[int, int]]:
     """Smallest and largest value of a table of single cells; the behavioural array has headroom for twice the top."""
-    top = ((1 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1)
     most = np.iinfo(np.int32).max
     return {
-        "current": (0, 2 * top << 2 * config.frac_bits),
+        "current": (0, headroom(config)),
         "variance": (0, most),
         "trap": (0, 1 << 16),
         "occupancy": (0, 256),

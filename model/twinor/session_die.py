@@ -31,6 +31,7 @@ def write_die(
     hours: float,
     bake: float,
     celsius: float,
+    reads: int,
     currents: Path | None,
     transitions: Path | None,
     seed: int,
@@ -38,7 +39,7 @@ def write_die(
 ) -> None:
     """Draw a die for the digits network, put what was measured into it, age it, heat it, and write it."""
     config = load(preset)
-    lived = hours > 0 or celsius != CELSIUS or currents is not None
+    lived = hours > 0 or celsius != CELSIUS or reads > 0 or currents is not None
     if config.device is None and lived:
         raise ConfigError(
             f"preset {config.name} has no device: its cells neither age nor heat, and a measured current means nothing "
@@ -50,10 +51,18 @@ def write_die(
     die = _measured(config, bench.die, currents, transitions)
     if hours > 0:
         die = die.age(hours=hours, celsius=bake)
+    if reads:
+        die = die.read(reads)
     if celsius != CELSIUS:
         die = die.at(celsius=celsius)
     save_die(file, die)
     where = f", {hours:g} h at {bake:g} C, now at {celsius:g} C" if config.device is not None else ""
+    if die.clipped:
+        console.print(
+            f"{die.clipped:,} of {die.strength.size:,} cells stand at twice the top level, the headroom of the "
+            "behavioural array: what they carry beyond it is not there",
+            soft_wrap=True,
+        )
     console.print(f"wrote {file}: {len(bench.placement.levels)} macros, seed {die_seed}{where}", soft_wrap=True)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from twinor.characterise.bench import read, single_ended_pattern
 from twinor.characterise.chip import baked, heated, programmed, single_ended, tracked
 from twinor.characterise.mac import decibels, fit_lines, inside
+from twinor.device.life import headroom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -237,5 +238,4 @@ def _at_headroom(config: Config, die: Die) -> float:
     """Part of the cells that would carry more than the behavioural array has room for."""
     if die.cells is None:
         return 0.0
-    most = 2 * ((1 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1) << 2 * config.frac_bits
-    return float(np.mean(die.cells.current[0, :, -1] >= most))
+    return float(np.mean(die.cells.current[0, :, -1] >= headroom(config)))

@@ -119,9 +119,9 @@ def wire_drop(chip: Chip, known: Pattern, *, inputs: int, progress: Progress = l
         config=config,
         device=life.device_of(config),
         history=die.history,
-        thresholds=life._now(*at),
-        gates=life._gates(*at),
-        unit=life._unit_nA(config, die.history),
+        thresholds=life.thresholds_now(*at),
+        gates=life.word_line_voltages(*at),
+        unit=life.array_unit_nA(config, die.history),
     )
     codes, weights = _codes(config, known, inputs)
     one = 1 << 2 * config.frac_bits

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Bake", "Retention", "dose", "program_disturb", "read_disturb", "retained"]
+__all__ = ["Bake", "Disturb", "Retention", "dose", "program_disturb", "read_disturb", "retained"]
 
 BOLTZMANN_EV = 8.617333262e-5
 """Boltzmann's constant in eV / K."""
@@ -97,6 +97,29 @@ class Bake:
     def __post_init__(self) -> None:
         """Check every value."""
         check_ranges("bake", self, {"seconds": (0.0, 1e10), "celsius": (-55.0, 300.0)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturb:
+    """By how much the use of other cells raises a cell's threshold.
+
+    Raises:
+        ConfigError: a value is not a number in its range.
+
+    Example:
+        >>> Disturb(per_pulse_mV=-0.05)
+        Traceback (most recent call last):
+        twinor.errors.ConfigError: disturb: per_pulse_mV = -0.05 is not allowed: expected 0 .. 10
+    """
+
+    per_read_mV: float = 0.0
+    """Rise by one read of the cell's word line; negligible below 0.6 V of drain bias."""
+    per_pulse_mV: float = 0.0
+    """Rise by one program pulse of another cell of the word line; 0.05 in an array that is not built against it."""
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        check_ranges("disturb", self, {"per_read_mV": (0.0, 1.0), "per_pulse_mV": (0.0, 10.0)})
 
 
 def dose(retention: Retention, bakes: Sequence[Bake]) -> float:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from twinor.device.ekv import Ekv
 
-__all__ = ["Cells", "Solution", "Wires", "column", "settling", "solve"]
+__all__ = ["Cells", "Solution", "Wires", "column", "settled", "settling", "solve"]
 
 Floats = NDArray[np.float64]
 
@@ -259,4 +259,39 @@ def settling(wires: Wires, rows: int) -> float:
         >>> round(settling(Wires(), 256), 4)
         0.1546
     """
-    return (wires.r_clamp_ohm + 0.5 * wires.r_bl_ohm * (rows - 1)) * rows * wires.c_bl_fF * 1e-6
+    return float(_delays(wires, rows)[-1])
+
+
+def _delays(wires: Wires, rows: int) -> Floats:
+    """Mean delay in ns from a cell's current to that of the clamp, float64[rows]; the same back, by reciprocity."""
+    near = np.arange(rows)
+    shared = near * (near + 1) / 2 + near * (rows - 1 - near)  # segments that both have before them
+    return np.asarray((wires.r_clamp_ohm * rows + wires.r_bl_ohm * shared) * wires.c_bl_fF * 1e-6)
+
+
+def settled(wires: Wires, rows: int, *, ns: ArrayLike, pulse_ns: ArrayLike = 0.0) -> Floats:
+    """Share of a cell's current, or of the charge of its pulse, that has come through the clamp: one pole per cell.
+
+        1 - exp(-t / tau)                                     a current that began t ago
+        1 - tau / T exp(-t / tau) (1 - exp(-T / tau))         a pulse of length T that ended t ago
+
+    Args:
+        wires: of the column.
+        rows: cells on it.
+        ns: t, [...].
+        pulse_ns: T, [...]; 0 for a current.
+
+    Returns:
+        float64[rows, ...].
+
+    Example:
+        >>> slow = Wires(c_bl_fF=100.0)
+        >>> settled(slow, 256, ns=40.0)[[0, 255]].round(3).tolist()
+        [0.956, 0.874]
+    """
+    t, length = np.broadcast_arrays(np.asarray(ns, dtype=np.float64), np.asarray(pulse_ns, dtype=np.float64))
+    tau = np.maximum(_delays(wires, rows), 1e-9).reshape(rows, *(1,) * t.ndim)
+    pulses = length > 0
+    whole = np.where(pulses, length, 1.0)
+    left = np.where(pulses, tau / whole * -np.expm1(-whole / tau), 1.0)
+    return np.asarray(1.0 - np.exp(-t / tau) * left)

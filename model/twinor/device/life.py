@@ -3,7 +3,9 @@
 
     sample, program   thresholds (EKV cells) or deviations (measured cells) of every cell
     age, heat         the same cells after bakes, at a temperature
-    tables            current of every cell at every word-line code, at the operating point of its column's wires
+    read              the same cells after reads, where the array is disturbed by them
+    tables            current of every cell at every word-line code, at the operating point of its column's wires,
+                      as far as it has settled when it is held
 
 One array unit is `top_current / (top level * top code)`; with `tracking` it is multiplied by what reference cells say:
 
@@ -23,10 +25,11 @@ import numpy as np
 from twinor.converter.cdac import Converter, noise_lsb, thresholds
 from twinor.converter.cdac import levels as cdac_levels
 from twinor.device import sonos
-from twinor.device.ageing import Bake, dose, retained
+from twinor.device.ageing import Bake, dose, program_disturb, read_disturb, retained
 from twinor.device.defects import draw_defects, with_defects
 from twinor.device.ekv import current, gate_for, operating_point, thermal_voltage, threshold_for
-from twinor.device.ladder import solve
+from twinor.device.ladder import settled, solve
+from twinor.device.model import CLOCK_MHZ
 from twinor.device.programming import ispp, relative
 from twinor.device.telegraph import draw_telegraph
 from twinor.errors import ConfigError
@@ -35,12 +38,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twinor.config import Config
+    from twinor.device.ladder import Wires
     from twinor.device.model import Device
 
     Floats = NDArray[np.float64]
     Levels = NDArray[np.uint8]
 
-__all__ = ["CELSIUS", "History", "MacroTables", "device_of", "fresh_thresholds", "macro_tables", "programmed"]
+__all__ = [
+    *("CELSIUS", "History", "MacroTables", "array_unit_nA", "device_of", "fresh_thresholds", "headroom"),
+    *("macro_tables", "programmed", "thresholds_now", "word_line_voltages"),
+]
 
 CELSIUS = 25.0
 """Temperature at which cells are programmed and figures are stated."""
@@ -71,6 +78,7 @@ class History:
             standard deviations (measured cells).
         bakes: what it went through since, the first one first.
         celsius: where it is now.
+        reads: how often every word line was driven since.
         threshold: measured converters, as in `die.Die`; None for those that were drawn.
     """
 
@@ -79,6 +87,7 @@ class History:
     programmed: Floats
     bakes: tuple[Bake, ...] = ()
     celsius: float = CELSIUS
+    reads: int = 0
     threshold: NDArray[np.int32] | None = None
 
 
@@ -139,7 +148,10 @@ def programmed(config: Config, levels: Levels, *, seed: int, macro: int) -> Floa
         return fresh_thresholds(config, np.where(levels == 0, targets, np.maximum(error, FLOOR * top)), seed, macro)
     wanted = fresh_thresholds(config, targets, seed, macro) * 1e3
     start = np.full(levels.shape, wanted.min() - ERASED_V * 1e3)
-    return ispp(device.ispp, wanted, start_mV=start, rng=rng)[0] * 1e-3
+    found, pulses = ispp(device.ispp, wanted, start_mV=start, rng=rng)
+    if device.disturb is not None:
+        found = found + program_disturb(pulses, per_pulse_mV=device.disturb.per_pulse_mV)
+    return found * 1e-3
 
 
 def thresholds_of(config: Config, current_nA: Floats) -> Floats:
@@ -184,19 +196,24 @@ def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
     """
     config, levels = history.config, history.levels[macro]
     device = device_of(config)
-    currents = _measured(config, history, macro) if device.cell is None else _simulated(config, history, seed, macro)
+    if device.cell is None:
+        currents = _measured(config, history, macro)
+        ripple = np.zeros_like(currents)
+    else:
+        currents, ripple = _simulated(config, history, seed, macro)
     lost, occupancy = np.zeros(levels.shape), np.zeros(levels.shape)
     if device.traps is not None:
-        lost, occupancy = _telegraph(config, _now(config, history, seed, macro), history.celsius, seed, macro)
+        lost, occupancy = _telegraph(config, thresholds_now(config, history, seed, macro), history.celsius, seed, macro)
     if device.defects is not None:
         state = draw_defects(device.defects, levels.shape, _rng(seed, macro, DEFECTS))[:, None]
         share = np.arange(1 << config.dac_bits)[:, None] / ((1 << config.dac_bits) - 1)
         on = 2.0 * device.top_current_nA * share  # an erased cell: the headroom of the array
         currents = with_defects(currents, state, on_nA=on, off_nA=OFF * device.top_current_nA * share)
-    noise = device.read_sigma * currents
+        ripple = with_defects(ripple, state, on_nA=0.0, off_nA=0.0)
+    noise = np.hypot(device.read_sigma * currents, ripple)
     if device.cell is None:
         noise = _by_code(config, sonos.read_sigma(currents[:, -1]))
-    unit, most = _unit_nA(config, history), 2 * _top_units(config) << 2 * config.frac_bits
+    unit, most = array_unit_nA(config, history), headroom(config)
     one = 1 << 2 * config.frac_bits
     threshold, conversion = _converters(config, seed, macro)
     return MacroTables(
@@ -211,6 +228,11 @@ def macro_tables(history: History, *, seed: int, macro: int) -> MacroTables:
 
 def _top_units(config: Config) -> int:
     return ((1 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1)
+
+
+def headroom(config: Config) -> int:
+    """Most that a cell of the behavioural array adds, twice the top level, in `2**(-2 * frac_bits)` array units."""
+    return 2 * _top_units(config) << 2 * config.frac_bits
 
 
 def _converters(config: Config, seed: int, macro: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -241,31 +263,59 @@ def _by_code(config: Config, full: Floats) -> Floats:
     return full[:, None, :] * codes[:, None]
 
 
-def _simulated(config: Config, history: History, seed: int, macro: int) -> Floats:
-    """Currents of EKV cells at the operating point of their columns, float64[rows, codes, bit_lines] in nA."""
+def _simulated(config: Config, history: History, seed: int, macro: int) -> tuple[Floats, Floats]:
+    """Currents of EKV cells at the operating point of their columns, and what word-line noise makes of them, rms.
+
+    Returns:
+        Two of float64[rows, codes, bit_lines] in nA.
+    """
     device = device_of(config)
-    assert device.cell is not None and device.wires is not None  # Device has seen to it
-    thresholds = _now(config, history, seed, macro)
-    gates = _gates(config, history, seed, macro)
+    assert device.cell is not None and device.wires is not None and device.word_line is not None  # Device sees to it
+    thresholds = thresholds_now(config, history, seed, macro)
+    gates = word_line_voltages(config, history, seed, macro)
     drain, source = _operating_point(config, history, thresholds, gates)
     at = {"drain": drain[:, None], "source": source[:, None], "threshold": thresholds[:, None]}
+    volts, noise = (gates[:, -1:] if config.pulsed else gates)[:, :, None], device.word_line.noise_mV * 1e-3
+    full: Floats = current(device.cell, gate=volts, celsius=history.celsius, **at)
+    ripple = np.zeros_like(full)
+    if noise:
+        high, low = (current(device.cell, gate=volts + n, celsius=history.celsius, **at) for n in (noise, -noise))
+        ripple = 0.5 * (high - low)
+    share = _settled(config, device.wires)
     if config.pulsed:
-        full: Floats = current(device.cell, gate=gates[:, -1:, None], celsius=history.celsius, **at)
-        return _by_code(config, full[:, 0])
-    found: Floats = current(device.cell, gate=gates[:, :, None], celsius=history.celsius, **at)
-    found[:, 0] = 0.0  # leaks of word lines that are off are below the resolution of a column
-    return found
+        return _by_code(config, full[:, 0]) * share, _by_code(config, ripple[:, 0]) * share
+    return full * share, ripple * share
 
 
-def _now(config: Config, history: History, seed: int, macro: int) -> Floats:
-    """Thresholds of a macro's cells after the bakes, in volts as at 25 C."""
-    device = device_of(config)
+def _settled(config: Config, wires: Wires) -> Floats:
+    """Share of every code's current that has come through when it is held, float64[rows, codes, 1]; nothing of code 0.
+
+    Leaks of word lines that are off are below the resolution of a column.
+    """
+    cycle, codes = 1e3 / CLOCK_MHZ, np.arange(1 << config.dac_bits)
+    waited = np.full(len(codes), config.settle_cycles * cycle)
+    if config.pulsed:
+        waited += (config.slots - codes) * cycle
+    share = settled(wires, config.rows, ns=waited, pulse_ns=codes * cycle if config.pulsed else 0.0)
+    share[:, 0] = 0.0
+    return share[:, :, None]
+
+
+def thresholds_now(config: Config, history: History, seed: int, macro: int) -> Floats:
+    """Thresholds of a macro's cells after bakes and reads, in volts as at 25 C, float64[rows, bit_lines]."""
     fresh: Floats = history.programmed[macro]
-    if device.retention is None or not history.bakes:
-        return fresh
-    normal = _rng(seed, macro, RETENTION).standard_normal(fresh.shape)
-    decades = dose(device.retention, history.bakes)
-    return retained(device.retention, fresh * 1e3, dose=decades, normal=normal) * 1e-3
+    return _lived(config, history, fresh, _rng(seed, macro, RETENTION).standard_normal(fresh.shape))
+
+
+def _lived(config: Config, history: History, fresh: Floats, normal: Floats | float) -> Floats:
+    """Thresholds after the bakes and reads of a history; `normal` is a cell's own draw of its retention."""
+    device, now = device_of(config), fresh
+    if device.retention is not None and history.bakes:
+        decades = dose(device.retention, history.bakes)
+        now = retained(device.retention, fresh * 1e3, dose=decades, normal=normal) * 1e-3
+    if device.disturb is not None and history.reads:
+        now = now + read_disturb(history.reads, per_read_mV=device.disturb.per_read_mV) * 1e-3
+    return now
 
 
 def _reference_threshold(config: Config) -> Floats:
@@ -274,7 +324,7 @@ def _reference_threshold(config: Config) -> Floats:
     return thresholds_of(config, np.asarray(device_of(config).top_current_nA * -(-top // 2) / top))
 
 
-def _gates(config: Config, history: History, seed: int, macro: int) -> Floats:
+def word_line_voltages(config: Config, history: History, seed: int, macro: int) -> Floats:
     """Word-line voltages, float64[rows, codes]: logarithms of the codes for the middle level, exact at 25 C."""
     device, codes = device_of(config), np.arange(1 << config.dac_bits)
     assert device.cell is not None and device.word_line is not None and device.wires is not None
@@ -324,17 +374,14 @@ def _telegraph(config: Config, thresholds: Floats, celsius: float, seed: int, ma
     return 1.0 - full / empty, drawn.occupancy
 
 
-def _unit_nA(config: Config, history: History) -> float:
+def array_unit_nA(config: Config, history: History) -> float:
     """Current of one array unit, as the reference cells have it."""
     device = device_of(config)
     unit = device.top_current_nA / _top_units(config)
     if not device.tracking or device.cell is None or device.word_line is None or device.wires is None:
         return unit
     fresh = _reference_threshold(config)
-    aged = fresh
-    if device.retention is not None and history.bakes:
-        decades = dose(device.retention, history.bakes)
-        aged = retained(device.retention, fresh * 1e3, dose=decades, normal=0.0) * 1e-3
+    aged = _lived(config, history, fresh, 0.0)
     at = {"gate": device.word_line.on_v, "drain": device.wires.v_clamp, "source": 0.0}
     now = current(device.cell, threshold=aged, celsius=history.celsius, **at)
     then = current(device.cell, threshold=fresh, celsius=CELSIUS, **at)

@@ -13,14 +13,13 @@ coding of the inputs are one choice:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 from typing import TYPE_CHECKING
 
 from twinor.converter.cdac import Converter
-from twinor.device.ageing import Retention
+from twinor.device.ageing import Disturb, Retention
 from twinor.device.defects import DefectRates
 from twinor.device.ekv import Ekv, inversion
-from twinor.device.ladder import Wires, settling
+from twinor.device.ladder import Wires
 from twinor.device.programming import Ispp
 from twinor.device.ranges import check_ranges
 from twinor.device.sonos import TOP_NA
@@ -58,12 +57,14 @@ class WordLine:
     """Voltage of the largest code at 25 C."""
     sigma_mV: float = 0.0
     """Standard deviation of each level of each word line's DAC, for life."""
+    noise_mV: float = 0.0
+    """Noise of a level from one conversion to the next, rms; columns see it as if each had its own."""
     proportional: bool = True
     """Whether the DAC's span is proportional to the absolute temperature, as the logarithm's is."""
 
     def __post_init__(self) -> None:
         """Check every value."""
-        check_ranges("word_line", self, {"on_v": (0.1, 10.0), "sigma_mV": (0.0, 100.0)})
+        check_ranges("word_line", self, {"on_v": (0.1, 10.0), "sigma_mV": (0.0, 100.0), "noise_mV": (0.0, 100.0)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,8 @@ class Device:
     """Programming by pulses of one step; without it the error is `cell_sigma` of the top current."""
     retention: Retention | None = None
     """For `subthreshold` and `triode`; without it cells do not age."""
+    disturb: Disturb | None = None
+    """For `subthreshold` and `triode`; without it reads and the programming of others leave a cell alone."""
     traps: Traps | None = None
     """Without it there is no random telegraph noise."""
     read_sigma: float = 0.0
@@ -111,13 +114,15 @@ class Device:
             raise ConfigError(f"device: regime = {self.regime!r} is not allowed: expected one of {', '.join(REGIMES)}")
         check_ranges("device", self, {"top_current_nA": (0.1, 1e6), "activity": (0.0, 1.0), "read_sigma": (0.0, 0.5)})
         physical = ("cell", "word_line", "wires")
-        idle = (*physical, "ispp", "retention", "traps", "read_sigma") if self.regime == "measured" else ()
+        idle = (*physical, "ispp", "retention", "disturb", "traps", "read_sigma") if self.regime == "measured" else ()
         for key in idle:
             if getattr(self, key):
                 raise ConfigError(f"device: {key} has no effect in regime measured, whose currents are statistics")
         for key in () if self.regime == "measured" else physical:
             if getattr(self, key) is None:
                 raise ConfigError(f"device: missing key {key}: regime {self.regime} needs it")
+        if self.disturb is not None and self.disturb.per_pulse_mV and self.ispp is None:
+            raise ConfigError("device: disturb.per_pulse_mV has no effect without ispp, whose pulses it counts")
         self._check_currents()
 
     def _check_currents(self) -> None:
@@ -145,8 +150,6 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
     if device is None:
         return []
     levels = c.dac_bits > 1 and not c.pulsed
-    settles = c.settle_cycles * 1e3 / CLOCK_MHZ
-    asked = 0.0 if device.wires is None else settling(device.wires, c.rows) * (c.adc_bits + 1) * log(2.0)
     return [
         (
             levels and device.regime == "triode",
@@ -161,13 +164,6 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
             (
                 f"dac_bits = {c.dac_bits} drives word lines by levels of voltage, and the statistics are of currents "
                 "at one word-line voltage; use dac_bits = 1 or input_mode = pulse_width"
-            ),
-        ),
-        (
-            settles < asked,
-            (
-                f"settle_cycles = {c.settle_cycles} are {settles:g} ns at {CLOCK_MHZ} MHz, and these wires settle to "
-                f"half an LSB in {asked:.3g} ns: expected more cycles, or lighter wires"
             ),
         ),
         (
