@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The macro in the training loop gives the integers of the engines, and gradients of the exact products."""
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,13 @@ from ordinary_networks import NETWORKS
 from test_ordinary_networks import STEP, settled
 from torch import nn
 from twinor.calibrate import calibrate
-from twinor.config import replace
-from twinor.die import ideal_die
+from twinor.config import load, replace
+from twinor.device.life import device_of
+from twinor.die import Die, ideal_die, sample_die
 from twinor.errors import ConfigError
 from twinor.place import place
 from twinor.quantize import Macro, Recipe, deterministic, quantize, to_integer, train_quantized
-from twinor.quantize.die_noise import column_share, die_noise
+from twinor.quantize.die_noise import column_share, deviations, die_noise, share_left
 from twinor.run import chain_runner, forward
 
 from tb.common.configs import EXACT, NOR40, REFERENCED
@@ -139,7 +143,7 @@ def test_a_recipe_brings_the_macro_into_the_last_epochs():
 def test_noise_of_dies_is_as_large_as_it_is_measured_and_begins_anew_with_every_epoch():
     share = column_share(NOR40, seed=2)
     q = torch.arange(-200.0, 201.0).repeat(500, 1)
-    first, again, other = (die_noise(NOR40, seed=2, epoch=epoch)(q) for epoch in (4, 4, 5))
+    first, again, other = (die_noise(share, seed=2, epoch=epoch)(q) for epoch in (4, 4, 5))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert abs(first.std().item() / (share * q.std().item()) - 1) < 0.01
 
@@ -154,3 +158,84 @@ def test_a_recipe_brings_the_noise_of_dies_with_its_macro():
     assert [macro is not None and macro.disturb is not None for macro in seen] == [False, True]
     with pytest.raises(ConfigError, match="die_noise has no effect without macro"):
         Recipe(die_noise=True)
+
+
+def quiet(name):
+    """A preset with physics whose cells and converters make no noise."""
+    device = device_of(load(name))
+    still = dataclasses.replace(device.converter, comparator_noise=0.0, unit_capacitor_ff=math.inf)
+    return replace(load(name), device=dataclasses.replace(device, traps=None, read_sigma=0.0, converter=still))
+
+
+DIES = [
+    replace(NOR40, name="nor40_spread", cell_sigma=0.05, capacitor_sigma=0.05, comparator_sigma=2.0),
+    replace(NOR40, name="nor40_grouped", cell_sigma=0.05, comparator_sigma=2.0, rows=104, active_rows=60),
+    replace(EXACT, name="offset", step="calibrated", cell_sigma=0.03, active_rows=64, dac_bits=2, **WIDE),
+    replace(NOR40, name="nor40_two_slices", cell_bits=2, dac_bits=1, cell_sigma=0.05, slice_accumulation="analog"),
+    quiet("nor40_iscas2021"),
+]
+CASES = [(name, config) for name in ("resnet", "mobilenet_v2", "dilated", "m5") for config in DIES]
+CASES.remove(("m5", DIES[-1]))  # quantities of a few units, where what is no product counts most
+
+
+@pytest.mark.parametrize(("name", "config"), CASES, ids=[f"{name}-{config.name}" for name, config in CASES])
+def test_a_given_die_in_the_loop_is_that_die(name, config):
+    """Its deviations take most of the difference from an ideal die away; what is left is noise and rounding."""
+    quant, network, steps, images = in_loop(config, name)
+    placement = place(config, network, steps)
+    die = sample_die(config, placement.levels, seed=9)
+    shown = deviations(config, placement, die)
+    found = {}
+    for engine, one in (("die", die), ("ideal", ideal_die(config, placement.levels))):
+        runner = chain_runner(config, one, backend="fast")
+        found[engine] = forward(network, placement, images.numpy(), runner).astype(float)
+    quant.set_macro(Macro(config=config, steps=steps, deviations=shown))
+    with torch.no_grad():
+        found["loop"] = quant.codes(images).values.numpy()
+    error, before = (np.abs(found["die"] - found[other]).mean() for other in ("loop", "ideal"))
+    assert error < 0.5 * before
+
+
+def test_a_corrected_die_keeps_its_correction_in_the_loop():
+    """Gain and offset of the registers act after those of the ADC; a fraction that is dropped counts as half a code."""
+    config = replace(DIES[0], column_correction=True)
+    quant, network, steps, images = in_loop(config, "resnet")
+    placement = place(config, network, steps)
+    die = sample_die(config, placement.levels, seed=9)
+    rng = np.random.default_rng(5)
+    trimmed = {"gain": rng.integers(230, 280, die.gain.shape), "offset": rng.integers(-900, 900, die.offset.shape)}
+    die = dataclasses.replace(die, **{key: table.astype(np.int32) for key, table in trimmed.items()})
+    runner = chain_runner(config, die, backend="fast")
+    expected = forward(network, placement, images.numpy(), runner)
+    errors = []
+    for one in (die, dataclasses.replace(die, gain=np.full_like(die.gain, 256), offset=np.zeros_like(die.offset))):
+        quant.set_macro(Macro(config=config, steps=steps, deviations=deviations(config, placement, one)))
+        with torch.no_grad():
+            errors.append(np.abs(quant.codes(images).values.numpy() - expected).mean())
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_what_deviations_leave_of_a_die_is_its_noise():
+    """Nothing where every current is a product; of a noisy chip less than it is from the ideal one."""
+    for config, low, high in ((NOR40, 0.0, 1e-9), (load("nor40_iscas2021"), 0.01, 0.2)):
+        _, network, steps, _ = in_loop(config, "lenet5")
+        placement = place(config, network, steps)
+        assert low <= share_left(config, placement, sample_die(config, placement.levels, seed=9), seed=0) <= high
+
+
+def test_training_for_a_given_die_holds_the_weights_of_every_epoch():
+    model, images = settled("lenet5")
+    quant = quantize(model, input_shape=tuple(images.shape[1:]), input_step=STEP)
+    recipe = Recipe(batch_size=32, quant_epochs=3, sample_steps=2, macro="nor40_int4", macro_share=0.7, shift_pixels=0)
+    seen, layer = [], next(quant.weight_layers())
+    labels = torch.randint(0, 4, (len(images),))
+    options = {"recipe": recipe, "progress": lambda *_: seen.append(layer.macro)}
+    train_quantized(quant, model, images, labels, die=Die.sample(NOR40, seed=9, macros=8), **options)
+    held = [macro.deviations.cells[layer.name] for macro in seen if macro is not None]
+    assert len(held) == 2 and not torch.equal(*held)  # the weights have moved, and the levels with them
+    assert layer.macro is None
+    for wrong, die in ((Recipe(), 8), (dataclasses.replace(recipe, die_noise=True), 8)):
+        with pytest.raises(ConfigError, match="a given die needs macro, its preset, and no die_noise"):
+            train_quantized(quant, model, images, labels, recipe=wrong, die=Die.sample(NOR40, seed=9, macros=die))
+    with pytest.raises(ConfigError, match=r"this die has cells \(1, 256, 128\)"):
+        train_quantized(quant, model, images, labels, recipe=recipe, die=Die.sample(NOR40, seed=9))

@@ -63,6 +63,10 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train with so many seeds; mean and spread.")] = 1,
+    macro: Annotated[str | None, typer.Option(help="Preset in the loop; another than the recipe's.")] = None,
+    die: Annotated[
+        Path | None, typer.Option(help="A die file: the chip that will run the network, in the loop with its macro.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; another number gives other last bits.")] = 1,
     device: Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu or cuda.")] = "auto",
     out: Out = BUILD,
@@ -72,13 +76,15 @@ def train(
     from twinor import session_train
     from twinor.quantize import load_recipe
 
-    chosen = {"arch": arch, "data": data, "seed": seed}
+    chosen = {"arch": arch, "data": data, "seed": seed, "macro": macro}
     changes = {key: value for key, value in chosen.items() if value is not None}
-    name = "-".join([Path(recipe).stem, *(str(value) for value in changes.values())])
+    parts = [Path(recipe).stem, *(Path(str(value)).stem for value in changes.values()), *([die.stem] if die else [])]
+    name = "-".join(parts)
     options: dict[str, Any] = {
         "data_dir": data_dir,
         "threads": threads,
         "device": device,
+        "die": die,
         "out": out,
         "report": report,
         "console": console,

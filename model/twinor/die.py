@@ -128,6 +128,35 @@ class Die:
         cells = [programmed(history.config, one, seed=seed, macro=m) for m, one in enumerate(levels)]
         return self._after(replace(history, levels=levels, programmed=np.stack(cells), bakes=(), reads=0))
 
+    def holding(self, config: Config, levels: NDArray[np.uint8]) -> Die:
+        """This die as it would be had it held other levels from the first: as old, as warm, its registers as they are.
+
+        Args:
+            config: the macro.
+            levels: uint8[macros, rows, bit_lines], of as many macros as the die has, or fewer.
+
+        Raises:
+            ConfigError: it has fewer macros, or other cells.
+
+        Example:
+            >>> from twinor.config import load
+            >>> config, levels = load("nor55_subthreshold"), np.full((1, 128, 128), 7, dtype=np.uint8)
+            >>> held = Die.sample(config, seed=7, macros=2).age(hours=1000).holding(config, levels)
+            >>> held.strength.shape, held.history.bakes[0].seconds
+            ((1, 128, 128), 3600000.0)
+        """
+        macros = len(levels)
+        if macros > len(self.strength) or levels.shape[1:] != self.strength.shape[1:]:
+            raise ConfigError(f"levels {levels.shape}: this die has cells {self.strength.shape}")
+        own = {name: getattr(self, name)[:macros] for name in ("threshold", "weight", "gain", "offset")}
+        if self.history is None:
+            new = ideal_die(config, levels) if self.seed is None else sample_die(config, levels, seed=self.seed)
+            return replace(new, **own)
+        cells = [programmed(config, one, seed=self.seed or 0, macro=m) for m, one in enumerate(levels)]
+        threshold = None if self.history.threshold is None else own["threshold"]
+        lived = replace(self.history, levels=levels, programmed=np.stack(cells), threshold=threshold)
+        return replace(self._after(lived), **own)
+
     def age(self, *, hours: float, celsius: float | None = None) -> Die:
         """The same die some hours later, kept at a temperature; where it is now if None.
 
@@ -147,9 +176,7 @@ class Die:
         history = self._lived()
         device = device_of(history.config)
         if device.disturb is None or not device.disturb.per_read_mV:
-            raise ConfigError(
-                f"preset {history.config.name}: reads change nothing: expected disturb.per_read_mV"
-            )
+            raise ConfigError(f"preset {history.config.name}: reads change nothing: expected disturb.per_read_mV")
         if times < 0:
             raise ConfigError(f"reads = {times} is not allowed: expected 0 or more")
         return self._after(replace(history, reads=history.reads + times))
@@ -215,8 +242,8 @@ class Die:
         Example:
             >>> from twinor.config import load
             >>> levels = np.full((1, 128, 128), 7, dtype=np.uint8)
-            >>> Die.sample(load("nor55_subthreshold"), seed=7).program(levels).clipped
-            0
+            >>> Die.sample(load("nor55_subthreshold"), seed=7).program(levels).clipped  # one is stuck
+            1
         """
         if self.cells is None or self.history is None:
             return 0

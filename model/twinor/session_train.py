@@ -8,32 +8,42 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from twinor import models, tables
 from twinor import report as pages
+from twinor.calibrate import calibrate
+from twinor.config import load
 from twinor.data import digits, split
 from twinor.datasets import Parts, load_parts
+from twinor.die_file import load_die, save_die
 from twinor.errors import ConfigError
 from twinor.network_file import load_network, save_network
+from twinor.place import place
 from twinor.quantize.key import content_key
 from twinor.quantize.progress import Checkpoint
+from twinor.run import chain_runner, forward
 from twinor.session import write_json
 from twinor.store import make_folder
-from twinor.workbench import percent
+from twinor.workbench import CALIBRATION_IMAGES, percent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
 
     from twinor.data import Dataset
+    from twinor.die import Die
     from twinor.quantize.fitting import Fitted
     from twinor.quantize.recipe import Recipe
 
 __all__ = ["parts_of", "train", "train_seeds"]
 
 DEVICES = ("auto", "cpu", "cuda")
+
+BATCH = 100
+"""Images at a time on a die."""
 
 
 def parts_of(recipe: Recipe, data_dir: Path | None) -> Parts:
@@ -56,23 +66,27 @@ def train(
     data_dir: Path | None,
     threads: int,
     device: str,
+    die: Path | None,
     out: Path,
     report: bool,
     console: Console,
 ) -> dict[str, float]:
     """Train, convert, and classify the test images once; `<name>.npz`, `<name>.json` and the learning curves.
 
+    With a die in the loop, its file with the network in its cells is `<name>-programmed.npz`.
+
     Returns:
         Accuracy by network, in percent.
 
     Raises:
-        ConfigError: no such device.
+        ConfigError: no such device, or a die that does not go with the recipe.
         TwinorError: data are missing, a file cannot be written, training diverges.
     """
     chosen = _ready(recipe, device, report=report)
+    chip = _chip(recipe, die)
     parts = parts_of(recipe, data_dir)
     make_folder(out)
-    key = content_key(parts.train, recipe=recipe, threads=threads)
+    key = content_key(parts.train, recipe=recipe, threads=threads, die=die.read_bytes() if die else b"")
     console.print(
         f"{recipe.arch} on {recipe.data}, {len(parts.train.labels):,} training images of {parts.train.input_bits} "
         f"bits, seed {recipe.seed}, {chosen}, {threads} thread{'s' * (threads > 1)}",
@@ -85,8 +99,10 @@ def train(
         return done
     checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key)
     began = time.monotonic()
-    fitted = _fit(recipe, parts, checkpoint, console, threads=threads, device=chosen)
+    fitted = _fit(recipe, parts, checkpoint, console, threads=threads, device=chosen, die=chip)
     scores = _scores(fitted, parts.test)
+    if chip is not None:
+        scores["int4 on the die"] = _on_die(recipe, fitted, parts, chip, out / f"{name}-programmed.npz", console)
     _show(scores, len(parts.test.labels), console)
     _save(fitted, scores, out / f"{name}.npz", console)
     told = {"key": key, "seconds": time.monotonic() - began, "images": len(parts.test.labels), "accuracy": scores}
@@ -147,8 +163,35 @@ def _ready(recipe: Recipe, device: str, *, report: bool) -> str:
     return ("cuda" if there else "cpu") if device == "auto" else device
 
 
+def _chip(recipe: Recipe, die: Path | None) -> Die | None:
+    """The die that will run the network."""
+    if die is None:
+        return None
+    if not recipe.macro or recipe.die_noise:
+        raise ConfigError("--die needs a macro, in the recipe or by --macro, and no die_noise, which is for all dies")
+    if not die.is_file():
+        raise ConfigError(f"no die file {die}; write one with `twinor die`")
+    return load_die(die, load(recipe.macro))
+
+
+def _on_die(recipe: Recipe, fitted: Fitted, parts: Parts, chip: Die, file: Path, console: Console) -> float:
+    """Program the network into the die and write that; its accuracy there, in percent."""
+    config, images = load(recipe.macro), parts.test.images
+    steps = calibrate(config, fitted.network, parts.train.images[:CALIBRATION_IMAGES])
+    placement = place(config, fitted.network, steps)
+    held = chip.holding(config, placement.levels)
+    save_die(file, held)
+    console.print(f"wrote {file}", soft_wrap=True)
+    runner = chain_runner(config, held, backend="fast")
+    found = [
+        forward(fitted.network, placement, images[n : n + BATCH], runner, first=n).argmax(axis=1)
+        for n in range(0, len(images), BATCH)
+    ]
+    return percent(np.concatenate(found), parts.test.labels)
+
+
 def _fit(
-    recipe: Recipe, parts: Parts, checkpoint: Checkpoint, console: Console, *, threads: int, device: str
+    recipe: Recipe, parts: Parts, checkpoint: Checkpoint, console: Console, *, die: Die | None, **where: Any
 ) -> Fitted:
     """Train with a progress bar."""
     from twinor.quantize.fitting import fit
@@ -158,8 +201,8 @@ def _fit(
         def show(stage: str, epoch: int, epochs: int, loss: float, accuracy: float) -> None:
             progress.show(f"train {stage}", epoch, epochs, note=f"loss {loss:.3f}  accuracy {100 * accuracy:.1f} %")
 
-        origin, where = {"key": checkpoint.key}, {"threads": threads, "device": device}
-        return fit(recipe, parts.train, provenance=origin, progress=show, checkpoint=checkpoint, **where)  # type: ignore[arg-type]
+        origin = {"key": checkpoint.key}
+        return fit(recipe, parts.train, provenance=origin, progress=show, checkpoint=checkpoint, die=die, **where)
 
 
 def _done(stem: Path, key: str) -> dict[str, float] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from twinor.data import Dataset
+    from twinor.die import Die
     from twinor.network import IntegerNetwork
     from twinor.quantize.network import QuantNetwork
     from twinor.quantize.recipe import Recipe
@@ -55,6 +56,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     threads: int = 1,
     device: str = "cpu",
+    die: Die | None = None,
 ) -> Fitted:
     """Train in float, then in 4 bits; the last epoch counts.
 
@@ -66,12 +68,13 @@ def fit(
         checkpoint: where a killed run goes on, and where this one keeps its state.
         threads: of torch on the CPU.
         device: `cpu` or `cuda`.
+        die: the die that will run it, in the loop with the recipe's macro.
 
     Returns:
         On a CPU the same bits for a processor type, a number of threads and a version of torch, killed or not.
 
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: there is no such network, or a die that the recipe does not go with.
         NonFinite: if training diverges.
         CorruptFile: the checkpoint is damaged or of another training.
     """
@@ -95,7 +98,8 @@ def fit(
             literal=recipe.literal,
         )
         _ready(model, images)
-        train_quantized(model, teacher, images, labels, recipe=recipe, progress=progress, checkpoint=kept)
+        options: dict[str, Any] = {"recipe": recipe, "progress": progress, "checkpoint": kept, "die": die}
+        train_quantized(model, teacher, images, labels, **options)
         origin = {"data": recipe.data, "torch": torch.__version__, "threads": str(threads), "device": device}
         origin["recipe"] = json.dumps(asdict(recipe), sort_keys=True)
         network = to_integer(model, provenance=origin | (provenance or {}))

@@ -5,7 +5,7 @@
           sign * 2**(i*dac_bits + j*cell_bits) * step[i][j] * clip(floor(q / step[i][j] + 1/2), code_min, code_max)
 
 with q the exact column quantity of an ideal die, or trunc(q / step[i][j]) with `adc_rounding: toward_zero`: the
-integers of `golden` and `fast`, faster, and for gradients.
+integers of `golden` and `fast`, faster, and for gradients. A given die adds its deviations, and noise, to q.
 """
 
 from __future__ import annotations
@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from twinor.place import Steps
     from twinor.quantize.modules import QuantLayer
 
-__all__ = ["Macro"]
+__all__ = ["Deviations", "Macro"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviations:
+    """What one die adds to the column quantities of every layer, but for its noise.
+
+    Attributes:
+        cells: what cells hold beside their levels, by layer, float32[w_slices, rows, columns] as in `weight_matrix`.
+        offset: of the conversions, by layer, in LSB, float32[tiles, columns]; a tile is `Config.rows` rows.
+    """
+
+    cells: Mapping[str, Tensor]
+    offset: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +48,8 @@ class Macro:
     Attributes:
         config: the macro.
         steps: ADC steps by layer name, [x_slices][w_slices], as `calibrate` gives them.
-        disturb: what a die adds to held column quantities [N, columns, ...], in array units: noise, drift, anything;
-            None for an ideal die.
+        disturb: what is added to held column quantities [N, columns, ...], in array units: noise, drift, anything.
+        deviations: of the die that is in the loop; None for an ideal one.
 
     Raises:
         ConfigError: bias rows or reference columns, which belong to placement and not to training.
@@ -45,6 +58,7 @@ class Macro:
     config: Config
     steps: Mapping[str, Steps]
     disturb: Callable[[Tensor], Tensor] | None = None
+    deviations: Deviations | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained through."""
@@ -65,10 +79,11 @@ class Macro:
             weight: codes of the weights, integer-valued float32[out, in / groups, ...].
         """
         padded = layer.padded(values)
-        return torch.cat([self._bundle(layer, padded[:, i], w) for w, i in self._bundles(layer, weight)], dim=1)
+        bundles = self._bundles(layer, weight)
+        return torch.cat([self._bundle(layer, padded[:, i], w, i, o) for w, i, o in bundles], dim=1)
 
-    def _bundles(self, layer: QuantLayer, weight: Tensor) -> Iterator[tuple[Tensor, slice]]:
-        """Weights of what is placed as one matrix, with zeros between groups, and the input channels that it sees."""
+    def _bundles(self, layer: QuantLayer, weight: Tensor) -> Iterator[tuple[Tensor, slice, slice]]:
+        """Weights of what is placed as one matrix, with zeros between groups, its input and its output channels."""
         config, groups = self.config, layer.groups
         wide, deep = len(weight) // groups, weight[0].numel()
         each = max(1, min(config.rows // deep, config.out_cols // wide))
@@ -79,10 +94,13 @@ class Macro:
             for g in range(count):
                 rows = slice((first + g) * wide, (first + g + 1) * wide)
                 dense[g * wide : (g + 1) * wide, g * inside : (g + 1) * inside] = weight[rows]
-            yield dense, slice(first * inside, (first + count) * inside)
+            inputs, outputs = (slice(first * size, (first + count) * size) for size in (inside, wide))
+            yield dense, inputs, outputs
 
-    def _bundle(self, layer: QuantLayer, x: Tensor, weight: Tensor) -> Tensor:
+    def _bundle(self, layer: QuantLayer, x: Tensor, weight: Tensor, inputs: slice, outputs: slice) -> Tensor:
         planes, acc = list(self._planes(weight)), torch.zeros(())
+        if self.deviations is not None:
+            planes = self._deviated(layer, planes, inputs, outputs)
         if self.config.digital_offset:
             acc = -self.config.digital_offset * layer.dot_dense(x, torch.ones_like(weight[:1]))
         phases = [(1, x)] if layer.input_min >= 0 else [(1, x.clamp(min=0)), (-1, x.clamp(max=0).neg())]
@@ -94,12 +112,28 @@ class Macro:
                         part = _rows(plane, rows)
                         used = slice(*_channels(plane, rows))
                         q = layer.dot_dense(codes[:, used], part[:, used])
+                        q = self._held(layer, q, steps[i][j], rows[0], outputs)
                         acc = acc + self._convert(q, steps[i][j]) * (sign * x_weight * w_weight * steps[i][j])
         return acc
 
-    def _convert(self, q: Tensor, step: int) -> Tensor:
-        """ADC codes of column quantities on an ideal die."""
-        held = q if self.disturb is None else q + self.disturb(q)
+    def _deviated(
+        self, layer: QuantLayer, planes: list[tuple[Tensor, int]], inputs: slice, outputs: slice
+    ) -> list[tuple[Tensor, int]]:
+        """Planes with what the cells of the die hold beside them."""
+        assert self.deviations is not None
+        cells, kernel = self.deviations.cells[layer.name], planes[0][0][0, 0].numel()
+        extra = cells[:, inputs.start * kernel : inputs.stop * kernel, outputs].transpose(1, 2)
+        return [(plane + extra[j].reshape(plane.shape), weight) for j, (plane, weight) in enumerate(planes)]
+
+    def _held(self, layer: QuantLayer, q: Tensor, step: int, row: int, outputs: slice) -> Tensor:
+        """Column quantities with the offsets of their conversions and with noise."""
+        if self.deviations is not None:
+            offset = self.deviations.offset[layer.name][row // self.config.rows, outputs]
+            q = q + step * offset.reshape(-1, *(1,) * (q.dim() - 2))
+        return q if self.disturb is None else q + self.disturb(q)
+
+    def _convert(self, held: Tensor, step: int) -> Tensor:
+        """ADC codes of column quantities."""
         code = torch.trunc(held / step) if self.config.adc_rounding == "toward_zero" else torch.floor(held / step + 0.5)
         return code.clamp_(self.config.code_min, self.config.code_max)
 

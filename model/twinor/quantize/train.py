@@ -13,11 +13,12 @@ from torch.nn import functional
 
 from twinor.calibrate import calibrate
 from twinor.config import load
-from twinor.errors import NonFinite
+from twinor.errors import ConfigError, NonFinite
+from twinor.place import place
 from twinor.quantize.augment import augmented
 from twinor.quantize.clip import LearnableClip
 from twinor.quantize.convert import to_integer
-from twinor.quantize.die_noise import die_noise
+from twinor.quantize.die_noise import column_share, deviations, die_noise, share_left
 from twinor.quantize.macro import Macro
 from twinor.quantize.progress import Checkpoint, Progress
 from twinor.quantize.thresholds import Phase, WeightThreshold
@@ -25,6 +26,7 @@ from twinor.quantize.thresholds import Phase, WeightThreshold
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from twinor.die import Die
     from twinor.quantize.network import QuantNetwork
     from twinor.quantize.recipe import Recipe
 
@@ -105,6 +107,7 @@ def train_quantized(
     recipe: Recipe,
     progress: Progress | None = None,
     checkpoint: Checkpoint | None = None,
+    die: Die | None = None,
 ) -> None:
     """Train a quantized network in place: sample, train by gradient, freeze.
 
@@ -116,10 +119,14 @@ def train_quantized(
         recipe: hyperparameters.
         progress: called after each epoch.
         checkpoint: where it stands, kept after each epoch.
+        die: the die that will run it, in the loop with the recipe's macro.
 
     Raises:
+        ConfigError: a die is given, and the recipe has no macro or means all dies.
         NonFinite: if the loss becomes NaN or infinite.
     """
+    if die is not None and (not recipe.macro or recipe.die_noise):
+        raise ConfigError("recipe: a given die needs macro, its preset, and no die_noise, which is for all dies")
     teacher.eval()
     soft, share = recipe.temperature, recipe.distillation
 
@@ -140,7 +147,7 @@ def train_quantized(
         sampling, training = step < recipe.sample_steps, step < freeze
         model.set_phase(Phase.SAMPLE if sampling else Phase.TRAIN if training else Phase.FREEZE)
         if recipe.macro and step >= with_macro and step % run.batches == 0:
-            _calibrated_macro(model, images, recipe, epoch=step // run.batches)
+            _calibrated_macro(model, images, recipe, epoch=step // run.batches, die=die)
 
     groups = _groups(model, recipe.quant_rate, recipe.threshold_rate, recipe.quant_decay)
     run.go(model, _optimizer("adamw", groups), loss, progress, checkpoint, before_step=phase)
@@ -148,12 +155,21 @@ def train_quantized(
     model.set_macro(None)
 
 
-def _calibrated_macro(model: QuantNetwork, images: Tensor, recipe: Recipe, *, epoch: int) -> None:
+def _calibrated_macro(
+    model: QuantNetwork, images: Tensor, recipe: Recipe, *, epoch: int, die: Die | None = None
+) -> None:
     """Put a macro into the loop, its ADC steps calibrated on training images for the network as it is now."""
-    config = load(recipe.macro)
-    steps = calibrate(config, to_integer(model), images[:CALIBRATION_IMAGES].cpu().numpy())
-    disturb = die_noise(config, seed=recipe.seed, epoch=epoch) if recipe.die_noise else None
-    model.set_macro(Macro(config=config, steps=steps, disturb=disturb))
+    config, network, found, share = load(recipe.macro), to_integer(model), None, 0.0
+    steps = calibrate(config, network, images[:CALIBRATION_IMAGES].cpu().numpy())
+    if die is not None:
+        placement = place(config, network, steps)
+        held = die.holding(config, placement.levels)
+        found = deviations(config, placement, held, device=str(images.device))
+        share = share_left(config, placement, held, seed=recipe.seed)
+    elif recipe.die_noise:
+        share = column_share(config, seed=recipe.seed)
+    disturb = die_noise(share, seed=recipe.seed, epoch=epoch) if share else None
+    model.set_macro(Macro(config=config, steps=steps, disturb=disturb, deviations=found))
     model.train()
 
 
