@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import typer.testing
 from builders import Rng
+from twinor.characterise.chip import chip_of, programmed
 from twinor.cli import app
 from twinor.config import Config, load
 from twinor.config import replace as changed
@@ -164,3 +165,11 @@ def test_what_has_not_settled_is_not_converted(name: str, farads: float) -> None
 def test_the_headroom_is_twice_the_top_level() -> None:
     config = small()
     assert headroom(config) == 2 * 7 * 3 << 12
+
+
+def test_a_chip_is_measured_as_often_read_as_it_came() -> None:
+    config = small(disturb=DISTURBED, tracking=False)
+    die = sample_die(config, tops(config), seed=3).read(10_000_000)
+    chip = chip_of(config, die)
+    assert chip.reads == 10_000_000
+    assert np.array_equal(currents(programmed(chip, tops(config)[0])), currents(die))

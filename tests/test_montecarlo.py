@@ -10,7 +10,9 @@ from rich.console import Console
 from twinor import montecarlo
 from twinor.config import load
 from twinor.config import replace as changed
+from twinor.device.ageing import Disturb
 from twinor.device.life import device_of
+from twinor.device.programming import Ispp
 from twinor.die import sample_die
 from twinor.errors import ConfigError
 from twinor.montecarlo import ALL, Effect, Life, effects
@@ -101,3 +103,19 @@ def test_the_page_says_which_effect_costs_most() -> None:
     whole = "96.00 +- 1.41 % on 2 dies, -3.00 points from the ideal die"
     assert f"{whole}; alone, programming moves the logits most: by 4.50 %" in page
     assert page == build_montecarlo(result, date="today")
+
+
+def test_disturb_and_noise_of_word_lines_are_told_apart() -> None:
+    """Pulses that disturb go with those that program, noise of a word line with its DAC; without both, neither."""
+    config = load("nor40_iscas2021")
+    device = device_of(config)
+    assert device.word_line is not None
+    worse = replace(
+        device,
+        ispp=Ispp(step_mV=5.0),
+        disturb=Disturb(per_pulse_mV=0.01),
+        word_line=replace(device.word_line, sigma_mV=0.0, noise_mV=0.5),
+    )
+    found = {e.name: e.config.device for e in effects(changed(config, cell_sigma=0.0, device=worse), Life())}
+    assert found["programming"].disturb == worse.disturb and found["cells"].disturb is None  # type: ignore[union-attr]
+    assert found["word-line DACs"].word_line.noise_mV == 0.5 and found["cells"].word_line.noise_mV == 0.0  # type: ignore[union-attr]

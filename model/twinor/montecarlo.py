@@ -111,13 +111,15 @@ def effects(config: Config, life: Life) -> list[Effect]:
         ['all together', 'capacitors', 'comparator offset', 'converter', 'cells']
     """
     device = device_of(config)
-    quiet = replace(device, ispp=None, traps=None, read_sigma=0.0, defects=None, converter=None)
+    quiet = replace(device, ispp=None, disturb=None, traps=None, read_sigma=0.0, defects=None, converter=None)
     if device.word_line is not None and device.wires is not None:
         short = dict.fromkeys(("r_bl_ohm", "r_sl_ohm", "r_clamp_ohm", "r_sl_return_ohm"), NO_OHM)
-        quiet = replace(quiet, word_line=replace(device.word_line, sigma_mV=0.0), wires=replace(device.wires, **short))
+        still = replace(device.word_line, sigma_mV=0.0, noise_mV=0.0)
+        quiet = replace(quiet, word_line=still, wires=replace(device.wires, **short))
     bare = changed(config, device=quiet, cell_sigma=0.0, capacitor_sigma=0.0, comparator_sigma=0.0)
+    programming = replace(quiet, ispp=device.ispp, disturb=device.disturb)
     alone = {
-        "programming": changed(bare, cell_sigma=config.cell_sigma, device=replace(quiet, ispp=device.ispp)),
+        "programming": changed(bare, cell_sigma=config.cell_sigma, device=programming),
         "word-line DACs": changed(bare, device=replace(quiet, word_line=device.word_line)),
         "wires": changed(bare, device=replace(quiet, wires=device.wires)),
         "telegraph noise": changed(bare, device=replace(quiet, traps=device.traps)),

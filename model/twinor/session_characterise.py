@@ -106,6 +106,7 @@ def _said(chip: Chip, settings: Settings) -> str:
     """What is applied, in one line."""
     config = chip.config
     lived = [f"{bake.seconds / 3600.0:g} h at {bake.celsius:g} C" for bake in chip.bakes]
+    lived += [f"{chip.reads:,} reads"] if chip.reads else []
     life = "".join(f", {one}" for one in lived) + (f", now at {chip.celsius:g} C" if chip.physical else "")
     die = "ideal" if chip.seed is None else f"seed {chip.seed}"
     return (

@@ -44,6 +44,8 @@ class Chip:
     """What it went through since it was programmed."""
     celsius: float = CELSIUS
     """Where it stands now."""
+    reads: int = 0
+    """How often its word lines were driven since it was programmed."""
     tables: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     """Tables of `CONVERTER` that are known beside the seed, each of one macro."""
 
@@ -65,8 +67,8 @@ def chip_of(config: Config, die: Die) -> Chip:
         >>> from twinor.die import Die
         >>> config = load("nor_triode_pwm")
         >>> chip = chip_of(config, Die.sample(config, seed=3).age(hours=10, celsius=85.0))
-        >>> chip.seed, len(chip.bakes), chip.celsius, chip.physical
-        (3, 1, 25.0, True)
+        >>> chip.seed, len(chip.bakes), chip.celsius, chip.reads, chip.physical
+        (3, 1, 25.0, 0, True)
     """
     lived = die.history
     return Chip(
@@ -74,6 +76,7 @@ def chip_of(config: Config, die: Die) -> Chip:
         seed=die.seed,
         bakes=() if lived is None else lived.bakes,
         celsius=CELSIUS if lived is None else lived.celsius,
+        reads=0 if lived is None else lived.reads,
         tables={name: getattr(die, name)[:1] for name in CONVERTER},
     )
 
@@ -93,6 +96,7 @@ def programmed(chip: Chip, levels: NDArray[np.uint8]) -> Die:
     die = sample_die(chip.config, levels[None], seed=chip.seed)
     for bake in chip.bakes:
         die = die.age(hours=bake.seconds / 3600.0, celsius=bake.celsius)
+    die = die.read(chip.reads) if chip.reads else die
     return _dressed(chip, die if chip.celsius == CELSIUS else die.at(celsius=chip.celsius))
 
 

@@ -113,6 +113,7 @@ def told(found: Characterisation) -> dict[str, Any]:
         "die_seed": chip.seed,
         "bakes": chip.bakes,
         "celsius": chip.celsius,
+        "reads": chip.reads,
         "trimmed": found.trimmed,
         "settings": found.settings,
         "bake_celsius": found.bake_celsius,

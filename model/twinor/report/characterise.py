@@ -92,7 +92,9 @@ def build_characterisation(found: Characterisation, *, date: str) -> str:
 def _applied(found: Characterisation, date: str) -> list[tuple[str, str]]:
     """Names and values of what decides the figures."""
     chip, settings = found.chip, found.settings
-    bakes = "; ".join(f"{bake.seconds / 3600.0:g} h at {bake.celsius:g} C" for bake in chip.bakes)
+    lived = [f"{bake.seconds / 3600.0:g} h at {bake.celsius:g} C" for bake in chip.bakes]
+    lived += [f"{chip.reads:,} reads"] if chip.reads else []
+    bakes = "; ".join(lived)
     steps = ", ".join(str(step) for of in found.steps for step in of)
     facts = [
         ("preset", chip.config.name),
