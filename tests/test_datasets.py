@@ -36,6 +36,10 @@ def packed(content):
     return gzip.compress(content, mtime=0)
 
 
+DAMAGED = packed(bytes(99))[:10] + b"\xff" * 12
+"""A sound gzip header, and deflate data that are none."""
+
+
 def write_idx(path, array, *, zipped=True):
     head = np.array([0x800 + array.ndim, *array.shape], dtype=">u4").tobytes()
     content = head + array.astype(np.uint8).tobytes()
@@ -87,6 +91,27 @@ def test_images_that_are_not_the_originals_are_not_trained_on(cifar):
     assert len(parts.test.labels) == RECORDS  # all are tested
 
 
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-60]), "BadZipFile"),
+        (lambda path: path.write_bytes(b"no archive at all"), "ValueError"),
+        (lambda path: np.savez(path, test=np.ones(5 * RECORDS, bool)), "KeyError"),
+        (lambda path: np.savez(path, train=np.ones(7, bool)), r"bool \(7,\)"),
+        (lambda path: np.savez(path, train=np.ones(5 * RECORDS, int)), r"int64 \(100,\)"),
+        (lambda path: np.savez(path, train=np.zeros(5 * RECORDS, bool)), r"bool \(100,\)"),
+    ],
+)
+def test_marks_of_the_originals_that_are_none_are_told(cifar, spoil, found):
+    path = cifar[0] / "exact.npz"
+    np.savez(path, train=np.ones(5 * RECORDS, bool))
+    spoil(path)
+    with pytest.raises(
+        CorruptFile, match=rf"exact\.npz does not say which .* \({found}\): .* bool \(100,\).*delete it"
+    ):
+        load_parts("cifar10", folder=cifar[0], image="upper")
+
+
 def test_the_official_folder_may_be_inside_the_one_given(cifar, monkeypatch):
     folder, _ = cifar
     inside = folder / "outer" / datasets.CIFAR10_FOLDER
@@ -120,6 +145,10 @@ def test_mnist_is_read_gzipped_or_not(mnist):
     [
         ("train-images-idx3-ubyte.gz", b"\x1f\x8b broken", "cannot be unpacked"),
         ("train-images-idx3-ubyte.gz", packed(b"\0\0\x08\x01\0\0\0\x07"), "is no idx file of 3 dimensions"),
+        ("train-images-idx3-ubyte.gz", DAMAGED, "cannot be unpacked (Error -3 while decompressing data"),
+        ("train-images-idx3-ubyte.gz", packed(b"\0\0\x08"), "is no idx file of 3 dimensions, or is cut short"),
+        ("t10k-labels-idx1-ubyte", b"", "is no idx file of 1 dimensions, or is cut short"),
+        ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x05\0\0\0\x0a\0", "the t10k labels reach 10; expected 0 .. 9"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x05\0\0", "is no idx file of 1 dimensions, or is cut short"),
         ("t10k-labels-idx1-ubyte", b"\0\0\x08\x01\0\0\0\x01\0", "5 t10k images and 1 labels"),
     ],
@@ -139,6 +168,12 @@ def test_unknown_names_and_empty_folders_are_refused(tmp_path):
         load_parts("mnist", folder=tmp_path, image="lower")
     with pytest.raises(TwinorError, match=r"does not hold cifar10: expected cifar-10-batches-bin/ of cifar-10-binary"):
         load_parts("cifar10", folder=tmp_path, image="upper")
+
+
+def test_a_folder_of_the_environment_is_named_by_its_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWINOR_DATA", str(tmp_path))
+    with pytest.raises(TwinorError, match=r"does not hold mnist.*without --data-dir and TWINOR_DATA it is downloaded"):
+        load_parts("mnist", folder=None, image="upper")
 
 
 @pytest.mark.parametrize("name", ["cifar10", "mnist"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,9 @@ class Parts:
 def load_parts(name: str, *, folder: Path | None, image: str) -> Parts:
     """Read a data set; download it where no folder is given and none is in the cache.
 
+    Some copies of CIFAR-10 hold images that are not the originals. Where a file `exact.npz` lies beside the batches,
+    training images that are False in its array `train`, bool[50000], are left out; test images all stay.
+
     Args:
         name: one of `DATASETS`.
         folder: holds the official files, or the folder that they come in; None for the environment variable
@@ -94,11 +99,30 @@ def _cifar10(folder: Path | None) -> tuple[Raw, Raw]:
     batches = [_cifar10_batch(where / f"{name}.bin") for name in (*CIFAR10_TRAIN, CIFAR10_TEST)]
     images, labels = (np.concatenate(part) for part in zip(*batches[:-1], strict=True))
     flags = where / "exact.npz"
-    if flags.is_file():  # some copies hold images that are not the originals: they are not trained on
-        with np.load(flags, allow_pickle=False) as archive:
-            exact = archive["train"]
+    if flags.is_file():
+        exact = _exact(flags, len(labels))
         images, labels = images[exact], labels[exact]
     return (images, labels), batches[-1]
+
+
+def _exact(path: Path, count: int) -> NDArray[np.bool_]:
+    """Which training images are the originals, and are trained on."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            exact: NDArray[np.bool_] = archive["train"]
+        found = f"{exact.dtype} {exact.shape}"
+    except Exception as error:  # numpy, zipfile and zlib each have their own
+        raise _no_marks(path, count, type(error).__name__) from error
+    if exact.dtype != np.bool_ or exact.shape != (count,) or not exact.any():
+        raise _no_marks(path, count, found)
+    return exact
+
+
+def _no_marks(path: Path, count: int, found: str) -> CorruptFile:
+    return CorruptFile(
+        f"{path} does not say which training images are the originals ({found}): expected an array train, "
+        f"bool ({count},), not all False; copy it again, or delete it to train on all images"
+    )
 
 
 def _cifar10_batch(path: Path) -> Raw:
@@ -119,6 +143,8 @@ def _mnist(folder: Path | None) -> tuple[Raw, Raw]:
     for part in ("train", "t10k"):
         images = _idx(where / f"{part}-images-idx3-ubyte", IDX_IMAGES)
         labels = _idx(where / f"{part}-labels-idx1-ubyte", IDX_LABELS)
+        if labels.max(initial=0) > 9:
+            raise CorruptFile(f"{where}: the {part} labels reach {labels.max()}; expected 0 .. 9; download them again")
         if len(images) != len(labels):
             raise CorruptFile(f"{where}: {len(images)} {part} images and {len(labels)} labels; download both again")
         raw.append((images[:, None], labels.astype(np.int64)))
@@ -133,12 +159,13 @@ def _idx(path: Path, magic: int) -> NDArray[np.uint8]:
     if path.suffix == ".gz":
         try:
             content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise CorruptFile(f"{path} cannot be unpacked ({error}); download it again") from error
-    words = np.frombuffer(content[: 4 * (1 + (magic & 0xFF))], dtype=">u4").tolist()
-    if not words or words[0] != magic or len(content) - 4 * len(words) != np.prod(words[1:]):
+    head = 4 * (1 + (magic & 0xFF))
+    words = np.frombuffer(content[:head].ljust(head, b"\0"), dtype=">u4").tolist()
+    if words[0] != magic or len(content) != head + prod(words[1:]):
         raise CorruptFile(f"{path} is no idx file of {magic & 0xFF} dimensions, or is cut short; download it again")
-    return np.frombuffer(content[4 * len(words) :], dtype=np.uint8).reshape(words[1:])
+    return np.frombuffer(content[head:], dtype=np.uint8).reshape(words[1:])
 
 
 DATASETS = {"cifar10": _cifar10, "mnist": _mnist}
@@ -149,7 +176,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise TwinorError(f"{path} cannot be read ({error.strerror})") from error
+        raise TwinorError(f"{path} cannot be read ({error.strerror}); expected one of the official files") from error
 
 
 def _find(folder: Path | None, file: str, inside: str) -> Path | None:
@@ -161,14 +188,18 @@ def _find(folder: Path | None, file: str, inside: str) -> Path | None:
 def _refuse(folder: Path | None, name: str, files: str) -> None:
     """A folder that was given must hold the data; without one the download follows."""
     if folder is not None:
-        raise TwinorError(f"{folder} does not hold {name}: expected {files}; without --data-dir it is downloaded")
+        raise TwinorError(
+            f"{folder} does not hold {name}: expected {files}; without --data-dir and TWINOR_DATA it is downloaded"
+        )
 
 
 def _download(url: str, md5: str, *, unpack: bool = False) -> Path:
     try:
         import pooch
     except ModuleNotFoundError as error:
-        raise TwinorError(f"downloading needs pooch ({error}); install twinor[torch], or give --data-dir") from error
+        raise TwinorError(
+            f"downloading needs pooch ({error}); install twinor[torch], or give --data-dir or TWINOR_DATA"
+        ) from error
     base, name = cache_folder() / "data", url.rpartition("/")[2]
     processor = pooch.Untar(extract_dir=".") if unpack else None
     pooch.get_logger().setLevel("WARNING")
@@ -176,7 +207,8 @@ def _download(url: str, md5: str, *, unpack: bool = False) -> Path:
         pooch.retrieve(url, known_hash=f"md5:{md5}", path=base, fname=name, processor=processor)
     except Exception as error:  # requests raises its own, ours must say what to do
         raise TwinorError(
-            f"{url} cannot be downloaded ({type(error).__name__}); get it elsewhere and give its folder by --data-dir"
+            f"{url} cannot be downloaded ({type(error).__name__}); get it elsewhere and give its folder by "
+            "--data-dir or the environment variable TWINOR_DATA"
         ) from error
     return base
 
