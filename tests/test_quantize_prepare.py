@@ -87,6 +87,7 @@ class Calls(nn.Module):
     def __init__(self, call):  # noqa: D107
         super().__init__()
         self.call, self.conv, self.fc = call, nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 64, 10)
+        self.drop = nn.Dropout()
 
     def forward(self, x):  # noqa: D102
         return self.call(self, x)
@@ -108,12 +109,30 @@ class Calls(nn.Module):
         (lambda m, x: m.conv(x) if x.sum() > 0 else x, "cannot be followed"),
         (lambda m, x: (m.conv(x), x), "the network gives more than one result; expected one tensor, the logits"),
         (lambda m, x: nn.functional.conv2d(x, m.conv.weight), "'conv_weight' (conv.weight"),
+        (lambda m, x: nn.functional.dropout(m.conv(x)), "(dropout, test_quantize_prepare.py:"),
+        (
+            lambda m, x: nn.functional.dropout2d(m.conv(x), 0.1, True),
+            "too, where training is not given; write training=",
+        ),
+        (lambda m, x: torch.dropout(m.conv(x), 0.5, True), "'dropout' (dropout"),
+        (lambda m, x: m.fc(m.drop.train()(m.conv(x)).flatten(1)), "Calls computes something else each time, even in"),
     ],
 )
 def test_operations_that_cannot_be_mapped_are_named_with_their_line(call, words):
     with pytest.raises(UnsupportedLayer) as caught:
         quantize(Calls(call), input_shape=SHAPE)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_names_and_order_of_arguments_do_not_matter():
+    def call(m, x):
+        x = nn.functional.dropout(p=0.3, training=m.training, input=nn.functional.dropout(m.conv(x), 0.0))
+        x = nn.functional.max_pool2d(kernel_size=(2, 2), input=x)
+        return m.fc(torch.cat(dim=1, tensors=[x, x, x, x]).flatten(1))
+
+    layers = quantize(Calls(call), input_shape=SHAPE).layers
+    assert [layer.name for layer in layers] == ["conv", "pool1", "cat1", "flatten1", "fc"]
+    assert layers[2].sources == ("pool1",) * 4 and layers[1].window.kernel == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from twinor.quantize.thresholds import SMALLEST, Phase, best_threshold
 
-__all__ = ["ACTIVATION_BITS", "ACTIVATION_MAX", "LearnableClip"]
+__all__ = ["ACTIVATION_MAX", "LearnableClip"]
 
-ACTIVATION_BITS = 4
 ACTIVATION_MAX = 15
 """Largest activation code behind a ReLU."""
 

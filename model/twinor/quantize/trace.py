@@ -18,15 +18,13 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from twinor.errors import UnsupportedLayer
+from twinor.network import IMAGES
 from twinor.quantize.windows import Window, pool_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["INPUT", "SUPPORTED", "Op", "trace"]
-
-INPUT = "images"
-"""Name of what comes in."""
+__all__ = ["SUPPORTED", "Op", "trace"]
 
 SUPPORTED = (
     "Conv1d, Conv2d, Conv3d, Linear, BatchNorm1d, BatchNorm2d, BatchNorm3d, ReLU, ReLU6, max, average and adaptive "
@@ -39,6 +37,7 @@ MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.
 AVG_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 SOFTMAX = (nn.Softmax, nn.LogSoftmax)
+DROPOUTS = (functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d)
 
 KINDS: dict[Any, str] = {
     **dict.fromkeys(CONVOLUTIONS, "conv"),
@@ -63,7 +62,7 @@ KINDS: dict[Any, str] = {
     **dict.fromkeys((functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d), "avg"),
     **dict.fromkeys((functional.adaptive_avg_pool3d,), "avg"),
     torch.mean: "mean",
-    **dict.fromkeys((functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d), "same"),
+    **dict.fromkeys(DROPOUTS, "same"),
     **dict.fromkeys((functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax), "softmax"),
     **dict.fromkeys(("relu", "relu_"), "relu"),
     **dict.fromkeys(("add", "add_"), "add"),
@@ -124,7 +123,15 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> list[Op]:
         like = next(model.parameters(), torch.zeros(()))
         images = torch.rand((2, *input_shape), generator=torch.Generator().manual_seed(0)).to(like.device)
         result = run.run(images.clone())
+        ops = _operations(model, graph, run.values)
         _compare(model, images, result)
+    if not any(op.kind in ("conv", "linear") for op in ops):
+        raise UnsupportedLayer("the network has no convolution and no linear layer, so nothing to put on a macro")
+    return ops
+
+
+def _operations(model: nn.Module, graph: fx.Graph, values: dict[fx.Node, Any]) -> list[Op]:
+    """What the output depends on, in order."""
     ops: list[Op] = []
     alias: dict[fx.Node, str] = {}
     needed = _needed(graph)
@@ -132,26 +139,33 @@ def trace(model: nn.Module, input_shape: tuple[int, ...]) -> list[Op]:
         if node not in needed:
             continue
         if node.op == "placeholder":
-            alias[node] = INPUT
+            alias[node] = IMAGES
         elif node.op == "output":
-            _check_output(node, run.values)
-        elif isinstance(run.values[node], Tensor):
-            _add(node, model, run.values, alias, ops)
-        elif isinstance(run.values[node], tuple) and any(isinstance(value, Tensor) for value in run.values[node]):
+            _check_output(node, values)
+        elif isinstance(values[node], Tensor):
+            _add(node, model, values, alias, ops)
+        elif isinstance(values[node], tuple) and any(isinstance(value, Tensor) for value in values[node]):
             raise UnsupportedLayer(f"{_place(node, model)}: it gives more than one tensor; only one can be mapped")
-    if not any(op.kind in ("conv", "linear") for op in ops):
-        raise UnsupportedLayer("the network has no convolution and no linear layer, so nothing to put on a macro")
     return ops
 
 
 def _compare(model: nn.Module, images: Tensor, followed: Any) -> None:
     """What was followed must compute what the model computes: `x += y` is followed as `x = x + y`."""
-    result = model(images)
-    if isinstance(followed, Tensor) and not torch.allclose(followed, result, rtol=1e-3, atol=1e-4, equal_nan=True):
+    result = model(images.clone())
+    if isinstance(followed, Tensor) and not _alike(followed, result):
+        if not _alike(result, model(images.clone())):
+            raise UnsupportedLayer(
+                f"{type(model).__name__} computes something else each time, even in evaluation mode; no integer "
+                "network does so: switch off what is random, a dropout by training=self.training"
+            )
         raise UnsupportedLayer(
             f"what {type(model).__name__} computes is not what can be followed of it: a tensor that += changes "
             "in place is used elsewhere too; write x = x + y"
         )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 def _follow(model: nn.Module) -> fx.Graph:
@@ -224,7 +238,7 @@ def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dic
     kind = KINDS.get(type(module) if module is not None else node.target)  # a subclass may compute something else
     shape = tuple(values[node].shape[1:])
     facts: dict[str, Any] = {
-        "name": f"{node.name}_" if node.name == INPUT else node.name,
+        "name": f"{node.name}_" if node.name == IMAGES else node.name,
         "shape": shape,
         "place": place,
     }
@@ -235,6 +249,8 @@ def _add(node: fx.Node, model: nn.Module, values: dict[fx.Node, Any], alias: dic
     sources = tuple(alias[n] for n in tensors)
     op = Op(kind=kind, sources=sources, module=module, **facts)
     before = tuple(values[tensors[0]].shape[1:])
+    if node.target in DROPOUTS and _dropped(call):
+        op.refuse("it drops values in evaluation too, where training is not given; write training=self.training")
     if kind == "same" or (kind == "flatten" and before == shape):
         alias[node] = sources[0]
         return
@@ -295,6 +311,12 @@ def _check(op: Op, node: _Call, before: tuple[int, ...]) -> None:
         op.refuse(f"its input has shape {before}; put Flatten before it")
 
 
+def _dropped(call: _Call) -> bool:
+    """True for a call of a dropout that is at work in evaluation."""
+    given = dict(zip(("p", "training"), call.args[1:], strict=False)) | call.kwargs
+    return bool(given.get("training", True)) and given.get("p", 0.5) != 0
+
+
 IN_PLACE = (functional.relu_, torch.relu_, operator.iadd, "relu_", "add_")
 
 
@@ -321,8 +343,8 @@ def _needed(graph: fx.Graph) -> set[fx.Node]:
 def _operands(node: _Call, values: dict[fx.Node, Any]) -> list[fx.Node]:
     """Tensors that it takes, in order; one that is taken twice stands twice."""
     given = (*node.args, *node.kwargs.values())
-    listed = next((part for part in given[:1] if isinstance(part, list | tuple)), given)
-    return [n for n in listed if isinstance(n, fx.Node) and isinstance(values.get(n), Tensor)]
+    each = [n for part in given for n in (part if isinstance(part, list | tuple) else (part,))]
+    return [n for n in each if isinstance(n, fx.Node) and isinstance(values.get(n), Tensor)]
 
 
 def _check_output(node: fx.Node, values: dict[fx.Node, Any]) -> None:
