@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twinor.errors import PlacementError, UnsupportedLayer
+from twinor.errors import PlacementError, TwinorError, UnsupportedLayer
 from twinor.network import (
     PADDING_MODES,
     AvgPool,
@@ -60,9 +61,10 @@ def save_network(path: Path, network: IntegerNetwork) -> None:
     """Write an integer network; equal networks give equal bytes.
 
     Raises:
-        TwinorError: if the file cannot be written; a file that was there stays as it was.
+        TwinorError: if `load_network` would not take the network, or the file cannot be written; a file that was there
+            stays as it was.
     """
-    header, arrays = _describe(network)
+    header, arrays = _checked(network)
     write_archive(path, kind="network", header=header, arrays=arrays)
 
 
@@ -91,9 +93,10 @@ def save_trained(path: Path, trained: Trained) -> None:
     """Write a trained network with its predictions; equal results give equal bytes.
 
     Raises:
-        TwinorError: if the file cannot be written; a file that was there stays as it was.
+        TwinorError: if `load_trained` would not take the network, or the file cannot be written; a file that was there
+            stays as it was.
     """
-    header, arrays = _describe(trained.network)
+    header, arrays = _checked(trained.network)
     header |= {"key": trained.key, "fold": trained.fold}
     arrays |= {name: getattr(trained, name) for name in _INDEXED}
     write_archive(path, kind="trained", header=header, arrays=arrays)
@@ -136,6 +139,18 @@ def unpack4(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.int
         raise ValueError(f"weights of shape {shape} take {(size + 1) // 2} bytes, got {packed.dtype} {packed.shape}")
     nibbles = np.stack([packed & 15, packed >> 4], axis=1).ravel()[:size]
     return ((nibbles ^ 8).astype(np.int8) - 8).reshape(shape)
+
+
+def _checked(network: IntegerNetwork) -> tuple[Header, Arrays]:
+    """Header and arrays of a network, which reading takes."""
+    try:
+        header, arrays = _describe(network)
+        _network(json.loads(json.dumps(header)), arrays)
+    except BAD as error:
+        raise TwinorError(
+            f"the network is not written, for it could not be read ({str(error).splitlines()[0]}); mend its layers"
+        ) from error
+    return header, arrays
 
 
 def _describe(network: IntegerNetwork) -> tuple[Header, Arrays]:
