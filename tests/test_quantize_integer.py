@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integer network computes what the quantized torch network does, on random and on trained networks."""
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 from twinor import network
+from twinor.config import load
 from twinor.data import digits
 from twinor.errors import CorruptFile, NonFinite, TwinorError
 from twinor.models import build
 from twinor.quantize import Recipe, crossval, deterministic, quantize, to_integer, total, trained_digits
 from twinor.quantize.cache import cache_path
-from twinor.quantize.key import content_key
+from twinor.quantize.key import PACKAGE, content_key, sources
 from twinor.quantize.thresholds import Phase
 
 SHORT = Recipe(width=0.25, float_epochs=8, quant_epochs=4, sample_steps=10)
@@ -112,7 +116,7 @@ def test_an_integer_network_holds_integers_of_the_fixed_formats():
     assert [(layer.requant.lo, layer.requant.hi) for layer in weights] == [(0, 15)] * 3 + [(-(2**19), 2**19 - 1)]
     assert (weights[-1].requant.mult == 2).all()
     assert weights[-1].requant.shift == 1
-    assert (net.input_shape, net.input_bits, net.provenance) == ((2, 7, 7), 4, {"from": "a test"})
+    assert (net.input_shape, net.input_bits, net.provenance["from"]) == ((2, 7, 7), 4, "a test")
 
 
 @pytest.mark.fast
@@ -145,7 +149,8 @@ def test_training_computes_on_codes_and_integer_rules():
 
 @pytest.mark.fast
 def test_the_digits_network_needs_tiles_on_both_sides():
-    net = to_integer(quantize(build("digits", channels=1, classes=10), input_shape=(1, 8, 8)))
+    images = torch.from_numpy(digits().images[:8])
+    net = to_integer(quantize(build("digits", channels=1, classes=10), input_shape=(1, 8, 8), calibration=images))
     matrices = [layer.weight.reshape(len(layer.weight), -1).T.shape for layer in net.layers if hasattr(layer, "weight")]
     assert matrices == [(9, 32), (288, 96), (384, 10)]
 
@@ -160,8 +165,44 @@ def test_the_key_depends_on_everything_that_decides_the_result():
         content_key(data, recipe=SHORT, fold=1),
         content_key(data, recipe=Recipe(), fold=0),
         content_key(darker, recipe=SHORT, fold=0),
+        content_key(data, recipe=SHORT, fold=0, threads=2),
+        content_key(data, recipe=SHORT, fold=0, device="cuda"),
+        content_key(data, recipe=SHORT, fold=0, die=b"chip"),
+        content_key(type(data)(images=data.images, labels=data.labels, input_bits=8), recipe=SHORT, fold=0),
     }
-    assert len(others | {base}) == 4
+    assert len(others | {base}) == 8
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("macro", ["", "nor40_int4"])
+def test_the_key_depends_on_every_source_that_decides_the_result(macro, tmp_path, monkeypatch):
+    """A macro in the loop brings placement, dies and physics in; without one they have no say."""
+    shutil.copytree(PACKAGE, tmp_path / "twinor", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("twinor.quantize.key.PACKAGE", tmp_path / "twinor")
+    monkeypatch.setattr("twinor.quantize.key.load", lambda preset: load("nor40_int4"))
+    always = ["quantize/train.py", "models/plain.py", "data.py", "network.py", "config.py", "limits.py"]
+    looped = ["calibrate.py", "die.py", "fast.py", "golden/bitline.py", "device/ekv.py", "converter/cdac.py"]
+    never = ["report/page.py", "cosim/chain.py"]
+    recipe, data = replace(SHORT, macro=macro), digits()
+    before, moved = content_key(data, recipe=recipe), []
+    for name in always + looped + never:
+        path = tmp_path / "twinor" / name
+        content = path.read_bytes()
+        path.write_bytes(content + b"#")
+        moved += [name] * (content_key(data, recipe=recipe) != before)
+        path.write_bytes(content)
+    assert moved == always + looped * bool(macro)
+
+
+@pytest.mark.fast
+def test_a_training_with_a_macro_imports_no_source_that_its_key_leaves_out():
+    code = (
+        "import sys, twinor.quantize.fitting, twinor.quantize.cache, twinor.die_file\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'twinor'), sep='\\n')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    used = {Path(line) for line in said.stdout.split()}
+    assert len(used) > 60 and used <= set(sources(macro=True))
 
 
 @pytest.mark.fast

@@ -390,3 +390,8 @@ def main() -> None:
     except TwinorError as error:
         print(f"twinor: {error}", file=sys.stderr)  # not wrapped: logs and paths stay whole
         raise SystemExit(1) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "torch":
+            raise
+        print("twinor: this verb needs torch, which is not installed; install twinor[torch]", file=sys.stderr)
+        raise SystemExit(1) from None

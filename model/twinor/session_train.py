@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +44,25 @@ DEVICES = ("auto", "cpu", "cuda")
 BATCH = 100
 """Images at a time on a die."""
 
+RESULT = frozenset(("recipe", "history", "key", "seconds", "images", "accuracy"))
+"""What the JSON of a training says."""
+
 
 def parts_of(recipe: Recipe, data_dir: Path | None) -> Parts:
-    """Training and test images of a recipe; the digits are divided as everywhere, fold 0 is tested."""
+    """Training and test images of a recipe; the digits are divided as everywhere, fold 0 is tested.
+
+    Args:
+        recipe: names the data set and how its images enter.
+        data_dir: folder of the official files, as in `load_parts`; None for the digits.
+
+    Raises:
+        ConfigError: an unknown data set, or a folder for the digits.
+        TwinorError: data are missing.
+    """
     if recipe.data != "digits":
         return load_parts(recipe.data, folder=data_dir, image=recipe.image)
+    if data_dir is not None:
+        raise ConfigError(f"--data-dir {data_dir} has no effect on digits, which come with scikit-learn: leave it out")
     data = digits()
     chosen = split(data.labels)
 
@@ -86,26 +99,24 @@ def train(
     chip = _chip(recipe, die)
     parts = parts_of(recipe, data_dir)
     make_folder(out)
-    key = content_key(parts.train, recipe=recipe, threads=threads, die=die.read_bytes() if die else b"")
+    content = die.read_bytes() if die else b""
+    key = content_key(parts.train, recipe=recipe, threads=threads, device=chosen, die=content)
     console.print(
         f"{recipe.arch} on {recipe.data}, {len(parts.train.labels):,} training images of {parts.train.input_bits} "
         f"bits, seed {recipe.seed}, {chosen}, {threads} thread{'s' * (threads > 1)}",
         soft_wrap=True,
     )
-    done = _done(out / name, key)
+    done = _done(out / name, key, programmed=chip is not None)
     if done is not None:
-        _show(done, len(parts.test.labels), console)
-        console.print(f"{out / name}.npz holds this training; delete it to train again", soft_wrap=True)
-        return done
+        return _shown_again(done, out / name, len(parts.test.labels), console, report=report)
     checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key)
-    began = time.monotonic()
     fitted = _fit(recipe, parts, checkpoint, console, threads=threads, device=chosen, die=chip)
     scores = _scores(fitted, parts.test)
     if chip is not None:
         scores["int4 on the die"] = _on_die(recipe, fitted, parts, chip, out / f"{name}-programmed.npz", console)
     _show(scores, len(parts.test.labels), console)
     _save(fitted, scores, out / f"{name}.npz", console)
-    told = {"key": key, "seconds": time.monotonic() - began, "images": len(parts.test.labels), "accuracy": scores}
+    told = {"key": key, "seconds": checkpoint.seconds, "images": len(parts.test.labels), "accuracy": scores}
     result = {"recipe": asdict(recipe), "history": _history(checkpoint)} | told
     write_json(out / f"{name}.json", result, console)
     if report:
@@ -124,11 +135,13 @@ def train_seeds(recipe: Recipe, name: str, seeds: int, *, out: Path, console: Co
         out: folder of the results.
         console: gets the tables.
         options: as `train` takes them.
+
+    Raises:
+        ConfigError: as `train`; a seed is too large, before the first training.
+        TwinorError: as `train`.
     """
-    scores = []
-    for seed in range(recipe.seed, recipe.seed + seeds):
-        one = replace(recipe, seed=seed)
-        scores.append(train(one, f"{name}-seed{seed}", out=out, console=console, **options))
+    recipes = [replace(recipe, seed=seed) for seed in range(recipe.seed, recipe.seed + seeds)]
+    scores = [train(one, f"{name}-seed{one.seed}", out=out, console=console, **options) for one in recipes]
     tables.show(f"mean and standard deviation over {seeds} seeds", tables.spreads(scores), console)
     write_json(out / f"{name}-seeds.json", {"recipe": asdict(recipe), "seeds": seeds, "accuracy": scores}, console)
 
@@ -205,13 +218,28 @@ def _fit(
         return fit(recipe, parts.train, provenance=origin, progress=show, checkpoint=checkpoint, die=die, **where)
 
 
-def _done(stem: Path, key: str) -> dict[str, float] | None:
-    """Accuracies of this very training, if its files are there."""
-    network, result = stem.with_name(stem.name + ".npz"), stem.with_name(stem.name + ".json")
-    if not (network.is_file() and result.is_file()) or load_network(network).provenance.get("key") != key:
+def _done(stem: Path, key: str, *, programmed: bool) -> dict[str, Any] | None:
+    """The JSON result of this very training, if all its files are there; one that is damaged counts as absent."""
+    ends = (".npz", ".json", "-programmed.npz") if programmed else (".npz", ".json")
+    network, result, *_ = files = [stem.with_name(stem.name + end) for end in ends]
+    if not all(path.is_file() for path in files) or load_network(network).provenance.get("key") != key:
         return None
-    told: dict[str, float] = json.loads(result.read_text(encoding="utf-8"))["accuracy"]
-    return told
+    try:
+        told = json.loads(result.read_text(encoding="utf-8"))
+        figures = all(isinstance(score, float) for score in told["accuracy"].values())
+        complete = figures and told["key"] == key and RESULT <= told.keys()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return dict(told) if complete else None
+
+
+def _shown_again(done: dict[str, Any], stem: Path, images: int, console: Console, *, report: bool) -> dict[str, float]:
+    """Show the result of a training that was done before, with its page; its accuracies."""
+    _show(done["accuracy"], images, console)
+    if report:
+        _write_page(stem.with_name(stem.name + ".html"), done, console)
+    console.print(f"{stem}.npz holds this training; delete it to train again", soft_wrap=True)
+    return dict(done["accuracy"])
 
 
 def _show(scores: dict[str, float], images: int, console: Console) -> None:

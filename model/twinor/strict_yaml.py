@@ -29,7 +29,7 @@ def read_table(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         tree = yaml.safe_load(text)
         _check_unique(path.name, yaml.compose(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no UTF-8, no such date, a table in itself
         raise ConfigError(f"{path.name}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: expected a table of keys, got {type(tree).__name__}")

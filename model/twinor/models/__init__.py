@@ -2,12 +2,15 @@
 """Float networks by name: ordinary `nn.Module`s that `twinor.quantize` takes as they are.
 
 digits        two convolutions and a linear layer for 8 x 8 images
+vgg4          four convolutions and a linear layer for images of any size; trains on one core
 vgg7          seven convolutions; trains on two cores
 alexnet       five convolutions, three linear layers; CIFAR variant with batch norm
 vgg16         thirteen convolutions and a linear layer; CIFAR variant with batch norm
 resnet8, resnet18, resnet20
 audio         convolutions in time on one channel of sound
 video         convolutions in space and time on short clips
+
+`audio` and `video` are for the API, with tensors of your own: no data set that `twinor train` loads is theirs.
 """
 
 from __future__ import annotations

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from twinor import models
+from twinor.errors import ConfigError
 from twinor.quantize.convert import to_integer
-from twinor.quantize.prepare import quantize
+from twinor.quantize.prepare import calibrate_clips, quantize
 from twinor.quantize.progress import Checkpoint, Progress
-from twinor.quantize.train import deterministic, train_float, train_quantized
+from twinor.quantize.train import calibrated_macro, check_die, deterministic, train_float, train_quantized
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from twinor.quantize.recipe import Recipe
 
 __all__ = ["Fitted", "fit", "input_step"]
+
+FEW = 2
+"""Images of the first pass, which shows before training whether everything fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,30 +80,28 @@ def fit(
         On a CPU the same bits for a processor type, a number of threads and a version of torch, killed or not.
 
     Raises:
-        ConfigError: there is no such network, or a die that the recipe does not go with.
+        ConfigError: there is no such network, it does not take the images at this width, or the recipe's macro or the
+            given die does not go with it; before anything is trained.
+        PlacementError: the network does not fit the recipe's macro; before anything is trained.
         NonFinite: if training diverges.
         CorruptFile: the checkpoint is damaged or of another training.
     """
+    check_die(recipe, die)
     images, labels = torch.from_numpy(train.images).to(device), torch.from_numpy(train.labels)
     kept = checkpoint or Checkpoint()
     kept.read()
     step, classes = input_step(train.input_bits), int(train.labels.max()) + 1
     with deterministic(recipe.seed, threads=threads, strict=device == "cpu"):
-        teacher = models.build(recipe.arch, channels=images.shape[1], classes=classes, width=recipe.width)
+        teacher = _built(recipe, images, classes)
         _ready(teacher, images)
+        if recipe.macro:
+            _rehearse(teacher, images, train, recipe, die)
         if kept.state.get("stage") == "int4":
             teacher.load_state_dict(kept.state["teacher"])
         else:
             train_float(teacher, images, labels, input_step=step, recipe=recipe, progress=progress, checkpoint=kept)
         kept.state["teacher"] = teacher.state_dict()
-        model = quantize(
-            teacher,
-            input_shape=train.images.shape[1:],
-            input_bits=train.input_bits,
-            input_step=step,
-            literal=recipe.literal,
-        )
-        _ready(model, images)
+        model = _quantized(teacher, images, train, recipe)
         options: dict[str, Any] = {"recipe": recipe, "progress": progress, "checkpoint": kept, "die": die}
         train_quantized(model, teacher, images, labels, **options)
         origin = {"data": recipe.data, "torch": torch.__version__, "threads": str(threads), "device": device}
@@ -105,6 +109,41 @@ def fit(
         network = to_integer(model, provenance=origin | (provenance or {}))
     teacher.eval()
     return Fitted(teacher=teacher, model=model, network=network, input_step=step)
+
+
+def _built(recipe: Recipe, images: torch.Tensor, classes: int) -> nn.Module:
+    """The float network with fresh weights, after a first pass of few images through a copy of it; no more is drawn."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of layers without channels
+            net = models.build(recipe.arch, channels=images.shape[1], classes=classes, width=recipe.width)
+        if not all(parameter.numel() for parameter in net.parameters()):
+            raise ValueError("a layer has no channels left")
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            copy.deepcopy(net).train()(images[: min(FEW, recipe.batch_size)].cpu().float())
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise ConfigError(
+            f"network {recipe.arch} cannot be trained at width {recipe.width} and batch_size {recipe.batch_size} on "
+            f"images of {' x '.join(str(n) for n in images.shape[1:])}, channels first "
+            f"({str(error).splitlines()[0]}): choose another arch, width, batch_size or data"
+        ) from error
+    return net
+
+
+def _quantized(teacher: nn.Module, images: torch.Tensor, train: Dataset, recipe: Recipe) -> QuantNetwork:
+    """The network on codes that takes over the float network's parameters, on the device of the images."""
+    bits = train.input_bits
+    facts: dict[str, Any] = {"input_bits": bits, "input_step": input_step(bits), "literal": recipe.literal}
+    model = quantize(teacher, input_shape=train.images.shape[1:], **facts)
+    _ready(model, images)
+    return model
+
+
+def _rehearse(teacher: nn.Module, images: torch.Tensor, train: Dataset, recipe: Recipe, die: Die | None) -> None:
+    """Put the macro into the loop of an untrained copy once, so that what cannot work is refused now; draws nothing."""
+    with torch.random.fork_rng(devices=[]):
+        model = _quantized(copy.deepcopy(teacher), images, train, recipe)
+        calibrate_clips(model, images[:FEW])
+        calibrated_macro(model, images[:FEW], recipe, epoch=0, die=die)
 
 
 def _ready(net: nn.Module, images: torch.Tensor) -> None:

@@ -17,14 +17,35 @@ if TYPE_CHECKING:
     from twinor.data import Dataset
     from twinor.quantize.recipe import Recipe
 
-__all__ = ["content_key"]
+__all__ = ["content_key", "sources"]
 
 PACKAGE = Path(__file__).parent.parent
-SOURCES = ("quantize/*.py", "models/*.py", "data.py", "network.py")
+
+SOURCES = ("quantize/*.py", "models/*.py", "data.py", "network.py", "config.py", "limits.py")
+"""What every training runs through."""
+
+MACRO_SOURCES = ("*.py", "golden/*.py", "device/*.py", "converter/*.py")
+"""What a macro in the loop runs through besides: placement, calibration, dies, their physics and their noise."""
 
 
-def content_key(data: Dataset, *, recipe: Recipe, fold: int | None = None, threads: int = 1, die: bytes = b"") -> str:
-    """SHA-256 of all that decides a training: recipe, images, labels, fold, threads, die, these sources and torch.
+def content_key(
+    data: Dataset,
+    *,
+    recipe: Recipe,
+    fold: int | None = None,
+    threads: int = 1,
+    device: str = "cpu",
+    die: bytes = b"",
+) -> str:
+    """SHA-256 of all that decides the bits of a training, the sources that it runs through and torch included.
+
+    Args:
+        data: training images and labels.
+        recipe: network and hyperparameters; of its macro the preset's content counts.
+        fold: the test fold, where there are folds.
+        threads: of torch.
+        device: `cpu` or `cuda`, which is where it runs, not what it was asked for.
+        die: content of the file of the die that is in the loop; empty without one.
 
     Returns:
         64 hexadecimal digits.
@@ -37,10 +58,17 @@ def content_key(data: Dataset, *, recipe: Recipe, fold: int | None = None, threa
     except PackageNotFoundError as error:
         raise TwinorError("training needs torch, which is not installed; install twinor[torch]") from error
     total = hashlib.sha256()
-    total.update(json.dumps([asdict(recipe), fold, threads, torch_version], sort_keys=True).encode())
+    figures = [asdict(recipe), fold, threads, device, torch_version, data.input_bits]
+    total.update(json.dumps(figures, sort_keys=True).encode())
     for array in (data.images, data.labels):
         total.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
     total.update(die + (load(recipe.macro).digest().encode() if recipe.macro else b""))
-    for source in sorted(path for pattern in SOURCES for path in PACKAGE.glob(pattern)):
-        total.update(source.name.encode() + hashlib.sha256(source.read_bytes()).digest())
+    for source in sources(macro=bool(recipe.macro)):
+        total.update(source.relative_to(PACKAGE).as_posix().encode() + hashlib.sha256(source.read_bytes()).digest())
     return total.hexdigest()
+
+
+def sources(*, macro: bool) -> list[Path]:
+    """Source files that a training runs through, with a macro in its loop or without; each once, in a fixed order."""
+    patterns = (*SOURCES, *MACRO_SOURCES) if macro else SOURCES
+    return sorted({path for pattern in patterns for path in PACKAGE.glob(pattern)})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,22 @@ class Checkpoint:
         path: the file; None keeps nothing.
         key: of everything the training depends on; a file of another key is refused.
         history: stage, epoch, loss and accuracy of every epoch so far.
+        state: what was written last.
+        before: seconds that killed processes took up to their last whole epoch.
+        began: when this process began, on the monotonic clock.
     """
 
     path: Path | None = None
     key: str = ""
     history: list[tuple[str, int, float, float]] = field(default_factory=list)
     state: State = field(default_factory=dict)
+    before: float = 0.0
+    began: float = field(default_factory=lambda: time.monotonic())
+
+    @property
+    def seconds(self) -> float:
+        """What the training has taken so far, in this process and in those before it."""
+        return self.before + time.monotonic() - self.began
 
     def read(self) -> None:
         """Take over what the file says, if there is one.
@@ -49,7 +60,7 @@ class Checkpoint:
             return
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            key, history = state["key"], state["history"]
+            key, history, before = state["key"], state["history"], float(state["seconds"])
         except Exception as error:  # torch has no error of its own for a bad file
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CorruptFile(f"{self.path} is no checkpoint ({reason}); delete it to start again") from error
@@ -58,11 +69,11 @@ class Checkpoint:
                 f"{self.path} is of another training (other recipe, data, code or version of torch); "
                 "delete it to start again, or choose another --out"
             )
-        self.state, self.history = state, [tuple(entry) for entry in history]
+        self.state, self.history, self.before = state, [tuple(entry) for entry in history], before
 
     def write(self, **state: Any) -> None:
         """Keep the state; everything in it is a tensor, a number, a string or a container of these."""
-        self.state = state | {"key": self.key, "history": self.history}
+        self.state = state | {"key": self.key, "history": self.history, "seconds": self.seconds}
         if self.path is not None:
             content = io.BytesIO()
             torch.save(self.state, content)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from twinor.datasets import IMAGE_MODES
 from twinor.errors import ConfigError
+from twinor.strict_yaml import read_table, record_of
 
 __all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "load_recipe", "recipe_of"]
 
@@ -20,6 +20,9 @@ OPTIMIZERS = ("adamw", "sgd")
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 """Recipes that come with twinor, one file each."""
+
+SEED_MAX = 2**32 - 1
+"""Largest seed: what it is multiplied by in training stays within the 64 bits of a generator's seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +94,13 @@ class Recipe:
     temperature: float = 2.0
     """Softening of both outputs in that comparison."""
 
+    @property
+    def macro_epochs(self) -> int:
+        """Last epochs on codes that the macro is in."""
+        return round(self.macro_share * self.quant_epochs) if self.macro else 0
+
     def __post_init__(self) -> None:
-        """Refuse numbers with which training could not run."""
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(f"recipe: optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer}")
-        if self.die_noise and not self.macro:
-            raise ConfigError("recipe: die_noise has no effect without macro, the preset whose dies are meant")
+        """Refuse numbers with which training could not run, and what has no effect."""
         lowest = ("seed", "shift_pixels", "cutout_pixels", "weight_decay", "quant_decay")
         shares = ("label_smoothing", "frozen_share", "macro_share", "distillation", "average")
         for field in fields(self):
@@ -111,13 +115,39 @@ class Recipe:
                 good, wanted = 0 < value < math.inf, "above 0"
             if not good:
                 raise ConfigError(f"recipe: {field.name} must be {wanted}, got {value}")
+        for broken, message in _contradictions(self):
+            if broken:
+                raise ConfigError(f"recipe: {message}")
+
+
+def _contradictions(r: Recipe) -> list[tuple[bool, str]]:
+    """Words that are not known and what values say together: whether each rule is broken, and the sentence for it."""
+    return [
+        (r.seed > SEED_MAX, f"seed must be in 0..{SEED_MAX}, got {r.seed}"),
+        (r.optimizer not in OPTIMIZERS, f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {r.optimizer}"),
+        (r.image not in IMAGE_MODES, f"image must be one of {', '.join(IMAGE_MODES)}, got {r.image}"),
+        (
+            r.data == "digits" and r.image != "upper",
+            f"image = {r.image} has no effect on data = digits, whose images have 4 bits: leave it out",
+        ),
+        (r.die_noise and not r.macro, "die_noise has no effect without macro, the preset whose dies are meant"),
+        (
+            r.literal and bool(r.macro),
+            f"literal parameters are for comparison and no macro takes them: leave literal or macro = {r.macro} out",
+        ),
+        (
+            bool(r.macro) and not r.macro_epochs,
+            f"macro = {r.macro} has no effect: macro_share = {r.macro_share} of {r.quant_epochs} quant_epochs is none",
+        ),
+    ]
 
 
 def load_recipe(name: str, **changes: Any) -> Recipe:
     """A recipe by name, or from a .yaml file; `changes` replace what it says.
 
     Raises:
-        ConfigError: there is no such recipe; a key is unknown, or its value is of another type or out of range.
+        ConfigError: there is no such recipe, or it is no table of YAML; a key is unknown or stands twice, its value is
+            of another type or out of range, or values contradict each other.
 
     Example:
         >>> load_recipe("digits", seed=3) == Recipe(seed=3)
@@ -125,19 +155,12 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
     """
     path = Path(name) if name.endswith(".yaml") else RECIPES / f"{name}.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_table(path)
     except OSError as error:
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
         raise ConfigError(f"no recipe {name}: expected one of {known}, or a .yaml file ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {name} is no YAML: {str(error).splitlines()[0]}") from error
-    types = {field.name: type(getattr(Recipe(), field.name)) for field in fields(Recipe)}
-    for key, value in (content or {}).items():
-        if key not in types:
-            raise ConfigError(f"recipe {name}: unknown key {key}: expected some of {', '.join(types)}")
-        if not (type(value) is types[key] or (types[key] is float and type(value) is int)):
-            raise ConfigError(f"recipe {name}: {key} is {value!r}: expected a {types[key].__name__}")
-    return replace(Recipe(**(content or {})), **changes)
+    changed = f" with {', '.join(f'{key} = {value}' for key, value in changes.items())}" if changes else ""
+    return record_of(Recipe, path.name + changed, "", content | changes)
 
 
 def recipe_of(provenance: dict[str, str]) -> Recipe:

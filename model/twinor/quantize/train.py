@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-__all__ = ["deterministic", "predict", "train_float", "train_quantized"]
+__all__ = ["calibrated_macro", "check_die", "deterministic", "predict", "train_float", "train_quantized"]
 
 CALIBRATION_IMAGES = 128
 """Training images on which the steps of a macro in the loop are calibrated."""
@@ -100,7 +100,7 @@ def train_float(
 
 def train_quantized(
     model: QuantNetwork,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     images: Tensor,
     labels: Tensor,
     *,
@@ -113,7 +113,7 @@ def train_quantized(
 
     Args:
         model: from `quantize`.
-        teacher: the float network; its outputs are part of the loss.
+        teacher: the float network, whose outputs are part of the loss; None with `distillation` 0, for labels alone.
         images: uint8[n, *input_shape] codes.
         labels: int64[n].
         recipe: hyperparameters.
@@ -122,32 +122,22 @@ def train_quantized(
         die: the die that will run it, in the loop with the recipe's macro.
 
     Raises:
-        ConfigError: a die is given, and the recipe has no macro or means all dies.
+        ConfigError: a die is given, and the recipe has no macro or means all dies; no teacher is given, and the recipe
+            compares with one.
         NonFinite: if the loss becomes NaN or infinite.
     """
-    if die is not None and (not recipe.macro or recipe.die_noise):
-        raise ConfigError("recipe: a given die needs macro, its preset, and no die_noise, which is for all dies")
-    teacher.eval()
-    soft, share = recipe.temperature, recipe.distillation
-
-    def loss(codes: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        with torch.no_grad():
-            goal = functional.log_softmax(teacher(codes * model.input_step) / soft, dim=1)
-        near = functional.kl_div(
-            functional.log_softmax(logits / soft, dim=1), goal, reduction="batchmean", log_target=True
-        )
-        return share * soft**2 * near + (1 - share) * functional.cross_entropy(logits, targets)
-
+    check_die(recipe, die)
+    loss = _distilled(model, teacher, recipe)
     run = _Run(stage="int4", epochs=recipe.quant_epochs, images=images, labels=labels, recipe=recipe)
     freeze = run.steps - round(recipe.frozen_share * run.steps)
 
-    with_macro = run.steps - round(recipe.macro_share * recipe.quant_epochs) * run.batches
+    with_macro = run.steps - recipe.macro_epochs * run.batches
 
     def phase(step: int) -> None:
         sampling, training = step < recipe.sample_steps, step < freeze
         model.set_phase(Phase.SAMPLE if sampling else Phase.TRAIN if training else Phase.FREEZE)
         if recipe.macro and step >= with_macro and step % run.batches == 0:
-            _calibrated_macro(model, images, recipe, epoch=step // run.batches, die=die)
+            calibrated_macro(model, images, recipe, epoch=step // run.batches, die=die)
 
     groups = _groups(model, recipe.quant_rate, recipe.threshold_rate, recipe.quant_decay)
     run.go(model, _optimizer("adamw", groups), loss, progress, checkpoint, before_step=phase)
@@ -155,10 +145,55 @@ def train_quantized(
     model.set_macro(None)
 
 
-def _calibrated_macro(
+def _distilled(model: QuantNetwork, teacher: nn.Module | None, recipe: Recipe) -> Loss:
+    """The loss on codes: what differs from the float network's outputs, and from the labels."""
+    soft, share = recipe.temperature, recipe.distillation
+    if teacher is None and share:
+        raise ConfigError(
+            f"recipe: distillation = {share} compares with a float network, and no teacher is given: "
+            "give one, or train with distillation = 0"
+        )
+    if teacher is None or not share:
+        return lambda codes, logits, targets: functional.cross_entropy(logits, targets)
+    known = teacher.eval()
+
+    def loss(codes: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        with torch.no_grad():
+            goal = functional.log_softmax(known(codes * model.input_step) / soft, dim=1)
+        near = functional.kl_div(
+            functional.log_softmax(logits / soft, dim=1), goal, reduction="batchmean", log_target=True
+        )
+        return share * soft**2 * near + (1 - share) * functional.cross_entropy(logits, targets)
+
+    return loss
+
+
+def check_die(recipe: Recipe, die: Die | None) -> None:
+    """Refuse a given die that the recipe does not go with.
+
+    Raises:
+        ConfigError: the recipe has no macro or means all dies.
+    """
+    if die is not None and (not recipe.macro or recipe.die_noise):
+        raise ConfigError("recipe: a given die needs macro, its preset, and no die_noise, which is for all dies")
+
+
+def calibrated_macro(
     model: QuantNetwork, images: Tensor, recipe: Recipe, *, epoch: int, die: Die | None = None
 ) -> None:
-    """Put a macro into the loop, its ADC steps calibrated on training images for the network as it is now."""
+    """Put a macro into the loop, its ADC steps calibrated on training images for the network as it is now.
+
+    Args:
+        model: from `quantize`; in training mode afterwards.
+        images: uint8[n, *input_shape] codes, of which the first are calibrated on.
+        recipe: has a macro.
+        epoch: of the training on codes; noise of dies differs from epoch to epoch.
+        die: the die that will run it.
+
+    Raises:
+        ConfigError: the macro cannot be trained through, or the die has fewer macros than the network needs.
+        PlacementError: the network does not fit the macro.
+    """
     config, network, found, share = load(recipe.macro), to_integer(model), None, 0.0
     steps = calibrate(config, network, images[:CALIBRATION_IMAGES].cpu().numpy())
     if die is not None:
@@ -242,7 +277,7 @@ class _Run:
             return 0
         model.load_state_dict(kept.state["model"])
         optimizer.load_state_dict(kept.state["optimizer"])
-        average.values = kept.state["average"]
+        average.restore(kept.state["average"])
         self.generator.set_state(kept.state["generator"])
         torch.set_rng_state(kept.state["dropout"])
         return int(kept.state["epoch"])
@@ -302,6 +337,10 @@ class _Average:
     @staticmethod
     def _figures(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         return ((name, value) for name, value in model.state_dict().items() if value.is_floating_point())
+
+    def restore(self, values: dict[str, Tensor]) -> None:
+        """Go on from values that were kept, each on the device of the model's own."""
+        self.values = {name: values[name].to(own.device) for name, own in self.values.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
