@@ -63,6 +63,8 @@ class Row:
     """Images whose logits on golden are those of `fast`."""
     bits: dict[int, float] = field(default_factory=dict)
     """By bits of the ADC."""
+    whole: bool = True
+    """Whether `int4` and `macro` are of all test images, as `trained` is: only then do they compare."""
 
 
 def table(
@@ -95,10 +97,11 @@ def table(
         console: gets the tables.
 
     Raises:
-        ConfigError: no checkpoint is of that data set.
+        ConfigError: no checkpoint is of that data set, or a number of ADC bits is none that the macro may have.
         TwinorError: golden and `fast` differ.
     """
     config, rows = load(preset), list[Row]()
+    narrowed = {bits: replace(config, name=f"{config.name}_{bits}", adc_bits=bits) for bits in adc_bits}
     found = {path.stem: load_network(path) for path in sorted(checkpoints.glob("*.npz"))}
     chosen = {name: network for name, network in found.items() if network.provenance.get("data") == data}
     if not chosen:
@@ -108,7 +111,7 @@ def table(
             parts = parts_of(recipe_of(network.provenance), data_dir)
             count = len(parts.test.labels) if images is None else min(images, len(parts.test.labels))
             work = _Work(config, network, parts, count, min(few, count), min(golden, count))
-            rows.append(work.row(name, dies, adc_bits, lambda n, of, name=name: progress.show(name, n, of)))
+            rows.append(work.row(name, dies, narrowed, lambda n, of, name=name: progress.show(name, n, of)))
     tables.show(f"{data}, {count:,} test images, preset {config.name}", tables.networks(rows), console)
     for row in rows if golden else ():
         console.print(f"{row.name}: {row.golden:,} images on golden and fast: equal logits", soft_wrap=True)
@@ -162,9 +165,9 @@ class _Work:
         self.golden = golden
         self.calibration = parts.train.images[:CALIBRATION_IMAGES]
 
-    def row(self, name: str, dies: int, adc_bits: tuple[int, ...], progress: Any) -> Row:
-        """All accuracies, with progress by evaluation."""
-        total, test = 2 + dies + len(adc_bits), self.parts.test
+    def row(self, name: str, dies: int, narrowed: dict[int, Config], progress: Any) -> Row:
+        """All accuracies, with progress by evaluation; `narrowed` are the macros by bits of the ADC."""
+        total, test = 2 + dies + len(narrowed), self.parts.test
         recipe = recipe_of(self.network.provenance)
         if "float" not in self.network.provenance:
             raise TwinorError(f"checkpoint {name} does not say what its float network reached: train it again")
@@ -178,13 +181,13 @@ class _Work:
             int4=percent(int4, test.labels[: self.count]),
             macro=self._percent(self.config, steps, self.count),
             golden=self._checked(name, steps),
+            whole=self.count == len(test.labels),
         )
         progress(2, total)
         for seed in range(dies):
             row.dies.append(self._percent(self.config, steps, self.few, die_seed=seed))
             progress(3 + seed, total)
-        for n, bits in enumerate(adc_bits):
-            config = replace(self.config, name=f"{self.config.name}_{bits}", adc_bits=bits)
+        for n, (bits, config) in enumerate(narrowed.items()):
             row.bits[bits] = self._percent(config, calibrate(config, self.network, self.calibration), self.few)
             progress(3 + dies + n, total)
         return row

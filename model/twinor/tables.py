@@ -88,11 +88,11 @@ def folds(results: Sequence[FoldResult], whole: FoldResult) -> Table:
 
 
 def networks(rows: Sequence[Row]) -> Table:
-    """Accuracies of checkpoints: float, integers alone, on the macro."""
+    """Accuracies of checkpoints: float, integers alone, on the macro; differences where all are of the same images."""
     table = _table("network", "image", "float", "int4", "int4 - float", "macro", "macro - float")
     for row in rows:
-        losses = (row.int4, row.int4 - row.trained, row.macro, row.macro - row.trained)
-        figures = (f"{x:{sign}.2f}" for x, sign in zip(losses, ("", "+", "", "+"), strict=True))
+        losses = [f"{x - row.trained:+.2f}" if row.whole else "" for x in (row.int4, row.macro)]
+        figures = (f"{row.int4:.2f}", losses[0], f"{row.macro:.2f}", losses[1])
         table.add_row(row.name, row.image, f"{row.trained:.2f}", *figures)
     return table
 
