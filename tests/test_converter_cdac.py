@@ -154,9 +154,9 @@ def test_a_comparators_offset_moves_all_levels_alike() -> None:
 def test_sampling_noise_is_that_of_the_whole_array() -> None:
     """64 uV at 1 pF and 127 uV at 256 fF, of LSBs of 4.6875 mV."""
     for unit_ff, volts in ((1000 / 256, 64.4e-6), (1.0, 127.2e-6)):
-        noise = noise_lsb(NOR40, Converter(unit_capacitor_ff=unit_ff))
+        noise = noise_lsb(NOR40, Converter(unit_capacitor_ff=unit_ff), celsius=26.85)
         assert noise == pytest.approx(volts / (1.2 / 256), rel=1e-3)
-    hot = noise_lsb(NOR40, Converter(unit_capacitor_ff=1.0, temperature_k=400.0, full_scale_v=0.6))
+    hot = noise_lsb(NOR40, Converter(unit_capacitor_ff=1.0, full_scale_v=0.6), celsius=126.85)
     assert hot == pytest.approx(2 * np.sqrt(4 / 3) * 127.2e-6 / (1.2 / 256), rel=1e-3)
 
 
@@ -164,7 +164,7 @@ def test_noise_adds_in_squares_and_is_nothing_at_first() -> None:
     assert noise_lsb(NOR40, Converter()) == 0
     assert noise_lsb(NOR40, Converter(comparator_noise=0.3)) == 0.3
     both = Converter(comparator_noise=0.03, unit_capacitor_ff=1.0)
-    assert noise_lsb(NOR40, both) == pytest.approx(np.hypot(0.03, 127.2e-6 / (1.2 / 256)), rel=1e-3)
+    assert noise_lsb(NOR40, both, celsius=26.85) == pytest.approx(np.hypot(0.03, 127.2e-6 / (1.2 / 256)), rel=1e-3)
 
 
 @pytest.mark.parametrize(("noise", "acts_as"), [(0.2, 0.2), (0.3, 0.3), (1.0, 0.86)])
@@ -211,7 +211,6 @@ def test_a_latch_is_undecided_as_often_as_its_window_says() -> None:
         ("comparator_noise", "0.3", "0 .. 8"),
         ("unit_capacitor_ff", 0, "0.01 .. inf"),
         ("full_scale_v", 0.0, "0.1 .. 10"),
-        ("temperature_k", 27, "200 .. 450"),
         ("regeneration", 0.5, "1 .. inf"),
     ],
 )

@@ -11,8 +11,8 @@ import yaml
 from builders import Rng
 from twinor.config import PRESETS, Config, load
 from twinor.config import replace as changed
+from twinor.device.array import device_of
 from twinor.device.defects import DefectRates
-from twinor.device.life import device_of
 from twinor.device.measured import read_currents, read_transitions
 from twinor.die import Die, cut_out, ideal_die, sample_die
 from twinor.die_file import load_die, save_die

@@ -11,7 +11,7 @@ from twinor import montecarlo
 from twinor.config import load
 from twinor.config import replace as changed
 from twinor.device.ageing import Disturb
-from twinor.device.life import device_of
+from twinor.device.array import device_of
 from twinor.device.programming import Ispp
 from twinor.die import sample_die
 from twinor.errors import ConfigError

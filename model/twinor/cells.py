@@ -47,7 +47,7 @@ BLANK_MV = (200.0, 15.0)
 
 
 def tables(config: Config) -> CellTables:
-    """The tables of a macro's cells; depends on `cell_bits` and `frac_bits` alone.
+    """The tables of a macro's cells; depends on `cell_bits`, `frac_bits` and the device's program disturb alone.
 
     Example:
         >>> from twinor.config import load
@@ -60,7 +60,9 @@ def tables(config: Config) -> CellTables:
     strength = np.rint(2 * top * np.exp(-millivolts / N_UT_MV))
     rise = np.exp2(np.arange(LEVELS) / DOUBLING)
     move = np.rint(np.outer(BASE_MV, rise) * UNITS_PER_MV)
-    return CellTables(move=move.astype(np.int32), disturb=0, strength=strength.astype(np.int32))
+    disturb = None if config.device is None else config.device.disturb
+    units = 0 if disturb is None else round(disturb.per_pulse_mV * UNITS_PER_MV)
+    return CellTables(move=move.astype(np.int32), disturb=units, strength=strength.astype(np.int32))
 
 
 def blank(config: Config, *, macro: int, seed: int | None) -> Cells:

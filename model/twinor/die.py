@@ -32,7 +32,8 @@ import numpy as np
 from twinor.converter.cdac import NEVER, Converter, patterns, thresholds
 from twinor.converter.cdac import levels as cdac_levels
 from twinor.device.ageing import Bake
-from twinor.device.life import History, device_of, fresh_thresholds, headroom, macro_tables, programmed
+from twinor.device.array import device_of
+from twinor.device.life import History, check_celsius, fresh_thresholds, headroom, macro_tables, programmed
 from twinor.errors import ConfigError
 from twinor.golden.column_correct import GAIN_ONE
 
@@ -56,7 +57,7 @@ class CellCurrents:
 
     Attributes:
         current: int32[macros, rows, 2**dac_bits, bit_lines], at least 0; code 0 draws nothing.
-        variance: int32 of the same shape, at least 0.
+        variance: int64 of the same shape, at least 0.
         trap: int32[macros, rows, bit_lines], 0 .. 2**16.
         occupancy: int32[macros, rows, bit_lines], 0 .. 256.
         conversion: int64[macros, n_adcs], at least 0.
@@ -65,7 +66,7 @@ class CellCurrents:
     """
 
     current: NDArray[np.int32]
-    variance: NDArray[np.int32]
+    variance: NDArray[np.int64]
     trap: NDArray[np.int32]
     occupancy: NDArray[np.int32]
     conversion: NDArray[np.int64]
@@ -126,7 +127,8 @@ class Die:
         if levels.shape != history.levels.shape:
             raise ConfigError(f"levels {levels.shape}: this die has cells {history.levels.shape}")
         cells = [programmed(history.config, one, seed=seed, macro=m) for m, one in enumerate(levels)]
-        return self._after(replace(history, levels=levels, programmed=np.stack(cells), bakes=(), reads=0))
+        fresh = replace(history, levels=levels, programmed=np.stack(cells), bakes=(), reads=0, measured=False)
+        return self._after(fresh)
 
     def holding(self, config: Config, levels: NDArray[np.uint8]) -> Die:
         """This die as it would be had it held other levels from the first: as old, as warm, its registers as they are.
@@ -136,7 +138,7 @@ class Die:
             levels: uint8[macros, rows, bit_lines], of as many macros as the die has, or fewer.
 
         Raises:
-            ConfigError: it has fewer macros, or other cells.
+            ConfigError: it has fewer macros, or other cells, or cells that were measured as they are.
 
         Example:
             >>> from twinor.config import load
@@ -148,6 +150,11 @@ class Die:
         macros = len(levels)
         if macros > len(self.strength) or levels.shape[1:] != self.strength.shape[1:]:
             raise ConfigError(f"levels {levels.shape}: this die has cells {self.strength.shape}")
+        if self.history is not None and self.history.measured:
+            raise ConfigError(
+                "the cells of this die were measured with the levels they hold, and nobody knows them with others: "
+                "expected a die whose cells were drawn; measured converters stay"
+            )
         own = {name: getattr(self, name)[:macros] for name in ("threshold", "weight", "gain", "offset")}
         if self.history is None:
             new = ideal_die(config, levels) if self.seed is None else sample_die(config, levels, seed=self.seed)
@@ -183,20 +190,23 @@ class Die:
 
     def at(self, *, celsius: float) -> Die:
         """The same die at another temperature; errors as for `age`."""
+        check_celsius(celsius)
         return self._after(replace(self._lived(), celsius=float(celsius)))
 
-    def with_currents(self, current_nA: NDArray[np.float64]) -> Die:
+    def with_currents(self, current_nA: NDArray[np.float64], *, measured: bool = True) -> Die:
         """The same die with fresh cells that carry these currents, read alone at 25 C with the largest code.
 
         Args:
-            current_nA: of a controller's cells, or measured, float64[macros, rows, bit_lines].
+            current_nA: float64[macros, rows, bit_lines].
+            measured: on a chip, defects and all; false for a controller's cells, whose defects are still to come.
 
         Raises:
             ConfigError: the die has no physics, or its cells have statistics of currents and no thresholds.
         """
         history, seed = self._lived(), self.seed or 0
         cells = [fresh_thresholds(history.config, c, seed, m) for m, c in enumerate(current_nA)]
-        return self._after(replace(history, programmed=np.stack(cells), bakes=(), reads=0))
+        fresh = replace(history, programmed=np.stack(cells), bakes=(), reads=0, measured=measured)
+        return self._after(fresh)
 
     def with_transitions(self, config: Config, level_lsb: NDArray[np.float64]) -> Die:
         """The same die with measured converters.
@@ -242,7 +252,7 @@ class Die:
         Example:
             >>> from twinor.config import load
             >>> levels = np.full((1, 128, 128), 7, dtype=np.uint8)
-            >>> Die.sample(load("nor55_subthreshold"), seed=7).program(levels).clipped  # one is stuck
+            >>> Die.sample(load("nor55_subthreshold"), seed=7).program(levels).clipped  # when its trap is empty
             1
         """
         if self.cells is None or self.history is None:
@@ -347,10 +357,10 @@ def _varied_cells(config: Config, levels: NDArray[np.uint8], rng: np.random.Gene
 
 
 def cut_out(die: Die, macro: int) -> Die:
-    """One macro of a die as a die of its own, with the same noise."""
+    """One macro of a die as a die of its own, with the same noise, as it is now and for good."""
     one = slice(macro, macro + 1)
     cells = die.cells
     if cells is not None:
         own = {name: getattr(cells, name)[one] for name in CELL_TABLES}
         cells = replace(cells, first_macro=cells.first_macro + macro, **own)
-    return replace(die, cells=cells, **{name: getattr(die, name)[one] for name in TABLES})
+    return replace(die, cells=cells, history=None, **{name: getattr(die, name)[one] for name in TABLES})

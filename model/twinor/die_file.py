@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinor.device.ageing import Bake
-from twinor.device.life import History, headroom
+from twinor.device.life import History, check_celsius, headroom
 from twinor.die import CELL_TABLES, TABLES, CellCurrents, Die, levels_digest
 from twinor.errors import ConfigError, CorruptFile
 from twinor.golden.column_correct import GAIN_BITS, GAIN_ONE, OFFSET_BITS
@@ -48,7 +48,7 @@ def die_content(die: Die) -> tuple[Header, Arrays]:
     if die.history is not None:
         bakes = [[bake.seconds, bake.celsius] for bake in die.history.bakes]
         header |= {"bakes": bakes, "celsius": die.history.celsius, "reads": die.history.reads}
-        header |= {"measured": die.history.threshold is not None}
+        header |= {"measured": die.history.threshold is not None, "measured_cells": die.history.measured}
         tables |= {"cell_levels": die.history.levels, "programmed": die.history.programmed}
     return header, tables
 
@@ -101,14 +101,15 @@ def _history(path: Path, config: Config, macros: int, header: Header, arrays: Ar
         raise CorruptFile(f"{path}: cell_levels exceed the {config.cell_bits} bits of a cell; {REMEDY}")
     try:
         bakes = tuple(Bake(seconds=seconds, celsius=celsius) for seconds, celsius in header["bakes"])
-        at = Bake(seconds=0.0, celsius=header["celsius"]).celsius
+        check_celsius(header["celsius"])
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{path}: its bakes and its temperature are no such thing ({error}); {REMEDY}") from None
     levels, programmed, reads = arrays["cell_levels"], arrays["programmed"], header.get("reads")
     if type(reads) is not int or reads < 0:
         raise CorruptFile(f"{path}: reads must be an integer of at least 0; {REMEDY}")
     threshold = arrays["threshold"] if header.get("measured") is True else None
-    now: dict[str, Any] = {"bakes": bakes, "celsius": at, "reads": reads, "threshold": threshold}
+    now: dict[str, Any] = {"bakes": bakes, "celsius": header["celsius"], "reads": reads, "threshold": threshold}
+    now["measured"] = header.get("measured_cells") is True
     return History(config=config, levels=levels, programmed=programmed, **now)
 
 
@@ -133,7 +134,7 @@ def _check_tables(path: Path, config: Config, macros: int, header: Header, table
         shapes |= {"conversion": (macros, config.n_adcs)}
         limits |= _cell_limits(config)
     for name, shape in shapes.items():
-        table, kind = tables.get(name, np.zeros(0)), "int64" if name == "conversion" else "int32"
+        table, kind = tables.get(name, np.zeros(0)), "int64" if name in ("conversion", "variance") else "int32"
         if table.shape != shape or table.dtype != kind:
             raise CorruptFile(f"{path}: {name} is {table.dtype}{table.shape}, expected {kind}{shape}; {REMEDY}")
     for name, (least, most) in limits.items():
@@ -156,10 +157,9 @@ def _limits(config: Config) -> dict[str, tuple[int, int]]:
 
 def _cell_limits(config: Config) -> dict[str, tuple[int, int]]:
     """Smallest and largest value of a table of single cells; the behavioural array has headroom for twice the top."""
-    most = np.iinfo(np.int32).max
     return {
         "current": (0, headroom(config)),
-        "variance": (0, most),
+        "variance": (0, 1 << 53),
         "trap": (0, 1 << 16),
         "occupancy": (0, 256),
         "conversion": (0, 1 << 40),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.config import replace as changed
-from twinor.device.life import CELSIUS, device_of
+from twinor.device.array import CELSIUS, device_of
 from twinor.die import sample_die
 from twinor.run import chain_runner, forward
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinor.cells import PULSE_US, blank, settings_of
-from twinor.device.life import device_of
+from twinor.device.array import device_of
 from twinor.device.model import CLOCK_MHZ
 from twinor.golden.flash_array import COARSE, ERASE, FINE
 from twinor.golden.prog_ctrl import Programmed, groups, program
@@ -144,7 +144,8 @@ def programmed_die(config: Config, die: Die, results: Sequence[MacroResult], *, 
     digest = die.levels_digest if whole else ""
     if die.history is not None:
         top = ((1 << config.cell_bits) - 1) << config.frac_bits
-        return replace(die.with_currents(strength / top * device_of(config).top_current_nA), levels_digest=digest)
+        reached = strength / top * device_of(config).top_current_nA
+        return replace(die.with_currents(reached, measured=False), levels_digest=digest)
     return replace(die, seed=seed, strength=strength, levels_digest=digest)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinor.config import load
-from twinor.device.life import CELSIUS
+from twinor.device.array import CELSIUS
 from twinor.device.measured import read_currents, read_transitions
 from twinor.die_file import save_die
 from twinor.errors import ConfigError

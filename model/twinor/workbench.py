@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twinor.device.life import CELSIUS
+from twinor.device.array import CELSIUS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinor.config import replace as configured
-from twinor.device.life import CELSIUS
+from twinor.device.array import CELSIUS
 from twinor.die import ideal_die, sample_die
 from twinor.errors import ConfigError
 from twinor.golden.column_correct import GAIN_ONE
@@ -62,6 +62,9 @@ def chip_of(config: Config, die: Die) -> Chip:
         config: the macro.
         die: any die of it; its converters are kept, its cells will be programmed anew.
 
+    Raises:
+        ConfigError: its cells were measured, so that nobody knows them with other levels.
+
     Example:
         >>> from twinor.config import load
         >>> from twinor.die import Die
@@ -71,6 +74,11 @@ def chip_of(config: Config, die: Die) -> Chip:
         (3, 1, 25.0, 0, True)
     """
     lived = die.history
+    if lived is not None and lived.measured:
+        raise ConfigError(
+            "the cells of this die were measured with the levels they hold, and the bench programs others: expected a "
+            "die whose cells were drawn; measured converters stay"
+        )
     return Chip(
         config=config,
         seed=die.seed,

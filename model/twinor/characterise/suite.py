@@ -16,7 +16,7 @@ from twinor.characterise.stress import ageing, heating
 from twinor.characterise.wires import wire_drop
 from twinor.characterise.yields import Limits, measure_die, yield_of
 from twinor.device.ageing import Bake
-from twinor.device.life import CELSIUS
+from twinor.device.array import CELSIUS
 from twinor.device.sonos import DAYS
 from twinor.errors import ConfigError
 

@@ -23,6 +23,7 @@ from twinor.characterise.chip import programmed
 from twinor.characterise.mac import fit_lines
 from twinor.config import replace as configured
 from twinor.device import life
+from twinor.device.array import device_of
 from twinor.device.ekv import current, operating_point
 from twinor.device.ladder import solve
 from twinor.golden import bitline, flash_array
@@ -110,17 +111,19 @@ def wire_drop(chip: Chip, known: Pattern, *, inputs: int, progress: Progress = l
     Raises:
         TwinorError: a column has no solution.
     """
-    device = life.device_of(chip.config)
-    sound = replace(chip, config=configured(chip.config, device=replace(device, defects=None)))
+    device = device_of(chip.config)
+    assert device.wires is not None  # the caller has seen to it
+    settled = replace(device, defects=None, wires=replace(device.wires, c_bl_fF=0.0))
+    sound = replace(chip, config=configured(chip.config, device=settled))
     die, config, seed = programmed(sound, known.levels), sound.config, sound.seed
     assert die.history is not None and die.cells is not None and seed is not None  # a chip with wires is physical
     at = (config, die.history, seed, 0)
     array = _Array(
         config=config,
-        device=life.device_of(config),
+        device=device_of(config),
         history=die.history,
         thresholds=life.thresholds_now(*at),
-        gates=life.word_line_voltages(*at),
+        gates=life.gates_now(*at),
         unit=life.array_unit_nA(config, die.history),
     )
     codes, weights = _codes(config, known, inputs)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.device.ranges import check_ranges
+from twinor.errors import ConfigError
 from twinor.weights import centres
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ NEVER = np.iinfo(np.int32).min
 BOLTZMANN = 1.380649e-23
 """Joule per kelvin."""
 
+FULL_SCALE_V = 1.2
+"""What 2**adc_bits LSB usually are."""
+
 ALLOWED = {
     "parasitic": (0.0, 1.0),
     "reference_sigma": (0.0, 0.1),
@@ -46,7 +50,6 @@ ALLOWED = {
     "comparator_noise": (0.0, 8.0),
     "unit_capacitor_ff": (0.01, math.inf),
     "full_scale_v": (0.1, 10.0),
-    "temperature_k": (200.0, 450.0),
     "regeneration": (1.0, math.inf),
 }
 
@@ -73,16 +76,16 @@ class Converter:
     """Noise of one decision, in LSB rms."""
     unit_capacitor_ff: float = math.inf
     """Unit capacitor, in fF."""
-    full_scale_v: float = 1.2
+    full_scale_v: float = FULL_SCALE_V
     """What 2**adc_bits LSB are, in V."""
-    temperature_k: float = 300.0
-    """Temperature of the sampling switches, in K."""
     regeneration: float = math.inf
     """Time that a comparator has to decide, in time constants of its latch."""
 
     def __post_init__(self) -> None:
-        """Check every value."""
+        """Check every value, then what values say together."""
         check_ranges("converter", self, ALLOWED)
+        if self.unit_capacitor_ff == math.inf and self.full_scale_v != FULL_SCALE_V:
+            raise ConfigError("converter: full_scale_v has no effect without unit_capacitor_ff, whose noise it scales")
 
 
 def patterns(config: Config) -> NDArray[np.int64]:
@@ -182,7 +185,7 @@ def thresholds(config: Config, level: NDArray[np.float64]) -> NDArray[np.int32]:
     return table
 
 
-def noise_lsb(config: Config, converter: Converter) -> float:
+def noise_lsb(config: Config, converter: Converter, *, celsius: float = 25.0) -> float:
     """Noise of one conversion, referred to its input, in LSB rms: of the decision that counts, and of sampling.
 
         sqrt(comparator_noise**2 + k T / Ctot / LSB**2 + window**2 / 3)
@@ -199,7 +202,7 @@ def noise_lsb(config: Config, converter: Converter) -> float:
     """
     total_f = (sum(config.weights) + 1) * converter.unit_capacitor_ff * 1e-15
     lsb_v = converter.full_scale_v / (1 << config.adc_bits)
-    sampling = math.sqrt(BOLTZMANN * converter.temperature_k / total_f) / lsb_v
+    sampling = math.sqrt(BOLTZMANN * (celsius + 273.15) / total_f) / lsb_v
     return math.hypot(converter.comparator_noise, sampling, metastability(config, converter)[0] / math.sqrt(3.0))
 
 

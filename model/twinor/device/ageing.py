@@ -184,18 +184,18 @@ def read_disturb(reads: ArrayLike, *, per_read_mV: float = 0.0) -> Floats:
     return np.asarray(np.asarray(reads, dtype=np.float64) * per_read_mV)
 
 
-def program_disturb(pulses: NDArray[np.integer], *, per_pulse_mV: float) -> Floats:
+def program_disturb(pulses: NDArray[np.integer] | NDArray[np.bool_], *, per_pulse_mV: float) -> Floats:
     """Rise of thresholds by the program pulses of the other cells of a word line, in mV.
 
     Args:
-        pulses: program pulses that each cell got, [rows, bit_lines].
+        pulses: program pulses that each cell got, [..., bit_lines].
         per_pulse_mV: rise by one pulse; 0 in an array that is built against it, 0.05 in one that is not.
 
     Returns:
-        float64[rows, bit_lines].
+        float64[..., bit_lines].
 
     Example:
         >>> program_disturb(np.array([[30, 10, 0], [0, 0, 0]]), per_pulse_mV=0.05).tolist()
         [[0.5, 1.5, 2.0], [0.0, 0.0, 0.0]]
     """
-    return np.asarray((pulses.sum(axis=1, keepdims=True) - pulses) * per_pulse_mV)
+    return np.asarray((pulses.sum(axis=-1, keepdims=True) - pulses.astype(np.int64)) * per_pulse_mV)

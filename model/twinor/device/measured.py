@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A measured die: cell currents and ADC transition levels from CSV files, read whole or refused.
 
-    macro,row,bit_line,current_nA          current of every cell on its own, in nA, at least 0
+    macro,row,bit_line,current_nA          current of every cell on its own, in nA, 0 .. 4 times the top current
     macro,adc,transition,level_lsb         level at which an ADC's code becomes `transition`, in LSB
 
 The first line is that header. Then comes one line for every cell, or for every transition of every ADC, in any order:
 none may be missing and none may stand twice. Currents are those of fresh cells at 25 C, read alone with the largest
-word-line code; a level is the ADC's input, 0 for equal lines of a pair. Indices count from 0, transitions from 1 to the
+word-line code; a level is the ADC's input, 0 for equal lines of a pair, within 4 times its range.
+Indices count from 0, transitions from 1 to the
 largest code; the codes of a bipolar ADC are counted from its lowest. Decimal points are points, and the text is UTF-8.
 """
 
@@ -37,6 +38,9 @@ __all__ = ["read_currents", "read_transitions"]
 
 INDEX = re.compile(r"[0-9]{1,9}")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+MOST = 4.0
+"""Of the top current, and of an ADC's range: the most that a measurement can mean."""
+
 SHOWN = 40
 """Characters of a wrong field that a message shows."""
 
@@ -53,7 +57,8 @@ def read_currents(path: Path, config: Config, *, macros: int) -> Floats:
         CorruptFile: names file and line, what is wrong with it and what is expected.
     """
     axes = {"macro": range(macros), "row": range(config.rows), "bit_line": range(config.bit_lines)}
-    return _read(path, axes, "current_nA", least=0.0)
+    top = math.inf if config.device is None else config.device.top_current_nA
+    return _read(path, axes, "current_nA", allowed=(0.0, MOST * top))
 
 
 def read_transitions(path: Path, config: Config, *, macros: int) -> Floats:
@@ -72,10 +77,11 @@ def read_transitions(path: Path, config: Config, *, macros: int) -> Floats:
     """
     codes = range(1, 1 << config.adc_bits)
     axes = {"macro": range(macros), "adc": range(config.n_adcs), "transition": codes}
-    return _read(path, axes, "level_lsb", least=-math.inf)
+    most = MOST * (1 << config.adc_bits)
+    return _read(path, axes, "level_lsb", allowed=(-most, most))
 
 
-def _read(path: Path, axes: Axes, value: str, *, least: float) -> Floats:
+def _read(path: Path, axes: Axes, value: str, *, allowed: tuple[float, float]) -> Floats:
     """One number for every index of the axes.
 
     Raises:
@@ -95,11 +101,11 @@ def _read(path: Path, axes: Axes, value: str, *, least: float) -> Floats:
         if len(fields) != len(header):
             raise _wrong(path, number, f"{len(fields)} fields", f"{len(header)}: {','.join(header)}")
         named = zip(fields[:-1], axes.items(), strict=True)
-        index = tuple(_index(path, number, field, name, allowed) for field, (name, allowed) in named)
+        index = tuple(_index(path, number, field, name, of) for field, (name, of) in named)
         if index in first:
             raise _wrong(path, number, f"{_place(axes, index)} was on line {first[index]} already", "it once")
         first[index] = number
-        table[index] = _number(path, number, fields[-1], value, least=least)
+        table[index] = _number(path, number, fields[-1], value, allowed)
     missing = np.argwhere(np.isnan(table))
     if len(missing):
         place = _place(axes, tuple(missing[0].tolist()))
@@ -136,11 +142,10 @@ def _index(path: Path, line: int, text: str, name: str, allowed: range) -> int:
     return int(text) - allowed[0]
 
 
-def _number(path: Path, line: int, text: str, name: str, *, least: float) -> float:
+def _number(path: Path, line: int, text: str, name: str, allowed: tuple[float, float]) -> float:
     number = float(text) if NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(number) or number < least:
-        wanted = "a finite number" if least == -math.inf else f"a finite number of at least {least:g}"
-        raise _wrong(path, line, f"{name} is {text[:SHOWN]!r}", wanted)
+    if not (math.isfinite(number) and allowed[0] <= number <= allowed[1]):
+        raise _wrong(path, line, f"{name} is {text[:SHOWN]!r}", f"a number, {allowed[0]:g} .. {allowed[1]:g}")
     return number
 
 

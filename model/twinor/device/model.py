@@ -12,7 +12,7 @@ coding of the inputs are one choice:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from twinor.converter.cdac import Converter
@@ -114,9 +114,11 @@ class Device:
             raise ConfigError(f"device: regime = {self.regime!r} is not allowed: expected one of {', '.join(REGIMES)}")
         check_ranges("device", self, {"top_current_nA": (0.1, 1e6), "activity": (0.0, 1.0), "read_sigma": (0.0, 0.5)})
         physical = ("cell", "word_line", "wires")
-        idle = (*physical, "ispp", "retention", "disturb", "traps", "read_sigma") if self.regime == "measured" else ()
+        laws = (*physical, "ispp", "retention", "disturb", "traps", "read_sigma", "tracking", "activity")
+        idle = laws if self.regime == "measured" else ()
+        usual = {field.name: field.default for field in fields(self)}
         for key in idle:
-            if getattr(self, key):
+            if getattr(self, key) != usual[key]:
                 raise ConfigError(f"device: {key} has no effect in regime measured, whose currents are statistics")
         for key in () if self.regime == "measured" else physical:
             if getattr(self, key) is None:
@@ -150,6 +152,7 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
     if device is None:
         return []
     levels = c.dac_bits > 1 and not c.pulsed
+    headroom = 2 * ((1 << c.cell_bits) - 1) * ((1 << c.dac_bits) - 1) << 2 * c.frac_bits
     return [
         (
             levels and device.regime == "triode",
@@ -165,6 +168,17 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
                 f"dac_bits = {c.dac_bits} drives word lines by levels of voltage, and the statistics are of currents "
                 "at one word-line voltage; use dac_bits = 1 or input_mode = pulse_width"
             ),
+        ),
+        (
+            headroom >= 1 << 31,
+            (
+                f"frac_bits = {c.frac_bits} with cell_bits = {c.cell_bits} and dac_bits = {c.dac_bits} lets a cell "
+                f"have {headroom} units of current: expected less than 2**31; take fewer frac_bits"
+            ),
+        ),
+        (
+            device.word_line is not None and not device.word_line.proportional and not levels and not c.pulsed,
+            "word_line.proportional = false has no effect: one level of word-line voltage has no span",
         ),
         (
             (device.ispp is not None or device.regime == "measured") and c.cell_sigma != 0,

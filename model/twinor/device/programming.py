@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twinor.device.ageing import program_disturb
 from twinor.device.ranges import check_ranges
 from twinor.device.sonos import programmed
 from twinor.errors import TwinorError
@@ -88,7 +89,7 @@ def relative(target: ArrayLike, *, top: float, sigma: float, normal: ArrayLike) 
 
 
 def ispp(
-    settings: Ispp, target_mV: Floats, *, start_mV: Floats, rng: np.random.Generator
+    settings: Ispp, target_mV: Floats, *, start_mV: Floats, rng: np.random.Generator, disturb_mV: float = 0.0
 ) -> tuple[Floats, NDArray[np.int32]]:
     """Thresholds after write-verify, and the pulses that it took.
 
@@ -97,6 +98,7 @@ def ispp(
         target_mV: float64[...].
         start_mV: thresholds before, of the same shape; a cell that reads at its target or above gets no pulse.
         rng: draws for every cell in every pulse, so a cell's error does not depend on when others are done.
+        disturb_mV: by how much a pulse raises every other cell of its word line, the last axis.
 
     Returns:
         float64[...] in mV and int32[...].
@@ -120,6 +122,7 @@ def ispp(
         if not wanting.any():
             return threshold, pulses
         threshold += np.where(wanting, np.maximum(settings.step_mV + sigma * injected, 0.0), 0.0)
+        threshold += program_disturb(wanting, per_pulse_mV=disturb_mV)
         pulses += wanting
     raise TwinorError(
         f"ispp: {int(wanting.sum()):,} cells are below their targets after {PULSES:,} pulses of "
