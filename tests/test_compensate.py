@@ -96,3 +96,47 @@ def test_what_a_macro_cannot_do_is_refused(trained) -> None:
     placement = place(biased, network, steps)
     with pytest.raises(ConfigError, match="bias_rows"):
         compensate.norms_estimated(biased, network, steps, ideal_die(biased, placement.levels), calibration)
+
+
+def test_reference_cells_are_switched_on_and_off_without_drawing_the_die_again() -> None:
+    config = changed(load("nor40_iscas2021"), rows=16, active_rows=8, cols=8, cols_per_adc=4)
+    levels = np.full((1, config.rows, config.bit_lines), 7, dtype=np.uint8)
+    hot = Die.sample(config, seed=3).program(levels).at(celsius=85.0)
+    without = compensate.tracked(hot, on=False)
+    assert hot.cells is not None and without.cells is not None
+    warm = without.cells.current[:, :, -1].mean() / hot.cells.current[:, :, -1].mean()
+    assert 1.5 < warm < 2.5  # most cells end at the headroom
+    again = compensate.tracked(without, on=True)
+    assert again.cells is not None and np.array_equal(again.cells.current, hot.cells.current)
+    assert without.config_digest == hot.config_digest and np.array_equal(without.threshold, hot.threshold)
+    for bad in (ideal_die(CONFIG, levels[:, :, :8]), Die.sample(load("sonos40"), seed=0)):
+        with pytest.raises(ConfigError, match="tracking: this die has no reference cells"):
+            compensate.tracked(bad, on=True)
+
+
+def test_calibration_images_have_noise_of_their_own(trained, monkeypatch) -> None:
+    """Vectors past those of any test: their draws are never seen again."""
+    network, steps, calibration, _, _ = trained
+    placement, seen = place(CONFIG, network, steps), []
+    die = ideal_die(CONFIG, placement.levels)
+    real = compensate.forward
+    monkeypatch.setattr(compensate, "forward", lambda *a, **k: (seen.append(k["first"]), real(*a, **k))[1])
+    compensate.columns_corrected(CONFIG, network, placement, die, calibration[:8])
+    compensate.norms_estimated(CONFIG, network, steps, die, calibration[:8])
+    assert seen == [compensate.CALIBRATION_FIRST] * 3
+
+
+def test_weight_registers_follow_the_capacitors_of_a_redundant_search() -> None:
+    """A twelfth more in the first capacitor asks for more in its register; a binary search has nothing to correct."""
+    config = changed(CONFIG, sar_weights=[120, 64, 34, 18, 9, 5, 3, 1, 1], capacitor_sigma=0.0, comparator_sigma=0.0)
+    die = ideal_die(config, np.zeros((2, config.rows, config.bit_lines), dtype=np.uint8))
+    one = 1 << 2 * config.frac_bits
+    kept = np.arange(1 << config.trials) >> config.trials - 1 & 1
+    raised = np.where((kept == 1) & (np.arange(len(kept)) != 1 << config.trials - 1), 10 * one, 0)
+    alone = np.where(np.arange(len(kept)) == 1 << config.trials - 1, 10 * one, 0)
+    skewed = replace(die, threshold=die.threshold + (raised + alone).astype(np.int32))
+    found = compensate.weighed(config, skewed)
+    assert found.weight.shape == (2, config.trials) and found.weight[0, 0] > config.weights[0]
+    assert np.array_equal(compensate.weighed(config, die).weight[0], config.weights)
+    with pytest.raises(ConfigError, match="searches in binary weights"):
+        compensate.weighed(CONFIG, ideal_die(CONFIG, np.zeros((1, 64, CONFIG.bit_lines), dtype=np.uint8)))

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twinor.device.ekv import (
     Ekv,
-    conductances,
     current,
     gate_for,
     inversion,
@@ -256,7 +255,7 @@ def test_a_current_that_no_threshold_gives_is_refused(amount: float, drain: floa
 @given(cells, st.floats(0.0, 3.0), st.floats(-0.2, 1.0), st.floats(0.0, 0.3), st.floats(-40.0, 125.0))
 def test_derivatives_are_those_of_the_current(cell: Ekv, gate: float, drain: float, source: float, t: float) -> None:
     at = {"gate": gate, "drain": drain, "source": source}
-    analytic = conductances(cell, **at, threshold=1.0, celsius=t)
+    analytic = operating_point(cell, **at, threshold=1.0, celsius=t)[1:]
     step = 1e-5
     scale = max(map(abs, map(float, analytic))) + 1e-3  # nA/V; a difference of currents has no more digits
     for name, value in zip(at, analytic, strict=True):
@@ -269,7 +268,7 @@ def test_derivatives_are_those_of_the_current(cell: Ekv, gate: float, drain: flo
 @given(cells, st.floats(0.0, 3.0), st.floats(0.0, 1.0))
 def test_raising_every_terminal_alike_does_what_the_bulk_does(cell: Ekv, gate: float, drain: float) -> None:
     """The sum of the three derivatives is minus that by the bulk, which is positive for a slope above 1."""
-    total = sum(conductances(cell, gate=gate, drain=drain, source=0.0, threshold=1.0, celsius=25.0))
+    total = sum(operating_point(cell, gate=gate, drain=drain, source=0.0, threshold=1.0, celsius=25.0)[1:])
     if cell.slope == 1.0:
         assert float(total) == pytest.approx(0.0, abs=1e-6)
     else:

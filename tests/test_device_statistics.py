@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
-from twinor.device.programming import Ispp, ispp, relative, sonos
+from twinor.device.programming import Ispp, ispp, relative
 from twinor.device.sonos import drift, programmed, read_sigma, sigma
 from twinor.errors import ConfigError, TwinorError
 
@@ -112,11 +112,6 @@ def test_currents_beyond_the_measurement_are_refused(current: float) -> None:
 
 
 # Models of the error //
-
-
-def test_sonos_is_the_measurement_right_after_programming(rng: np.random.Generator) -> None:
-    normal = rng.standard_normal(6)
-    assert np.array_equal(sonos(CURRENTS, normal=normal), programmed(CURRENTS, 0, normal))
 
 
 def test_a_relative_error_is_a_fraction_of_the_top_whatever_the_level(rng: np.random.Generator) -> None:

@@ -119,3 +119,15 @@ def test_disturb_and_noise_of_word_lines_are_told_apart() -> None:
     found = {e.name: e.config.device for e in effects(changed(config, cell_sigma=0.0, device=worse), Life())}
     assert found["programming"].disturb == worse.disturb and found["cells"].disturb is None  # type: ignore[union-attr]
     assert found["word-line DACs"].word_line.noise_mV == 0.5 and found["cells"].word_line.noise_mV == 0.0  # type: ignore[union-attr]
+
+
+def test_measured_cells_have_their_statistics_one_at_a_time() -> None:
+    """Exactly programmed and without noise they are what was asked of them, and drift alone is left with time."""
+    config = changed(load("sonos40"), rows=32, active_rows=32)
+    levels = np.full((1, 32, config.bit_lines), 5, dtype=np.uint8)
+    dies = {e.name: e.die(levels, seed=2) for e in effects(config, Life(hours=24.0))}
+    found = {name: (die.cells.current[0, :, 1].std(), die.noisy) for name, die in dies.items()}  # type: ignore[union-attr]
+    assert found["cells"] == (0.0, False) and found["time"] == (0.0, False) and found["capacitors"] == (0.0, False)
+    assert found["programming"][0] > 0 and not found["programming"][1]
+    assert found["read noise"] == (0.0, True) and found[ALL][0] > 0 and found[ALL][1]
+    assert dies["time"].cells.current.max() != dies["cells"].cells.current.max()  # type: ignore[union-attr]

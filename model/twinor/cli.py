@@ -156,7 +156,7 @@ def run(
     die: DieFile = None,
     seed: Seed = 0,
     compensate: Annotated[
-        str, typer.Option(help="Corrections of the die to show, with commas: columns, batch_norm.")
+        str, typer.Option(help="Corrections of the die to show, with commas: tracking, weights, columns, batch_norm.")
     ] = "",
     out: Out = BUILD,
     report: Report = True,

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done about an imperfect die without touching a cell: two corrections, both in integers the macro applies.
+"""What is done about an imperfect die without touching a cell: four corrections, but the first in the macro's integers.
 
+    tracking    reference cells of the same array set the full scale of the ADCs, as old and as warm as the others
+    weights     what a kept trial of a redundant search adds, from measured capacitors: the weight registers
     columns     gain and offset of every physical column, from codes of calibration vectors: the column-correction table
     batch_norm  mean and spread of every output channel on this die, layer after layer: multiplier and addend
 
     acc'  = accumulator of a channel on the die, mean m' and deviation s' over calibration images;  m, s on an ideal die
     mult' = mult * s / s'          add' = add + mult * m - mult' * m'          so that y keeps its mean and its spread
 
-Reference cells, the third one, belong to the die itself: `device.tracking` of its preset.
+Calibration images come as vectors of their own (`CALIBRATION_FIRST`), so that no test image sees their noise again.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.config import ADD_BITS, MULT_BITS
-from twinor.converter.calibrate import fit_correction
+from twinor.converter.calibrate import capacitors, fit_correction, fit_weights
 from twinor.die import ideal_die
 from twinor.errors import ConfigError
 from twinor.fast import Engine
@@ -43,13 +45,41 @@ if TYPE_CHECKING:
     Ints = NDArray[np.integer]
     Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["KINDS", "columns_corrected", "norms_estimated"]
+__all__ = ["CALIBRATION_FIRST", "KINDS", "columns_corrected", "norms_estimated", "tracked", "weighed"]
 
-KINDS = ("columns", "batch_norm")
+KINDS = ("tracking", "weights", "columns", "batch_norm")
 """Corrections, in the order in which they are made."""
+
+CALIBRATION_FIRST = 1 << 20
+"""Index of the first calibration image in the stream of a die: past those of any test."""
 
 POINTS = 4096
 """Pairs of codes per column and pass that a correction is fitted to, at most."""
+
+
+def tracked(die: Die, *, on: bool) -> Die:
+    """The same die with reference cells that set the full scale of its ADCs, or without.
+
+    Raises:
+        ConfigError: it has no physics, or cells that were measured at one temperature, which references do not follow.
+    """
+    if die.history is None or die.history.config.device is None or die.history.config.device.cell is None:
+        raise ConfigError("tracking: this die has no reference cells; expected one of a preset with EKV cells")
+    device = replace(die.history.config.device, tracking=on)
+    changed = replace(die.history, config=replace(die.history.config, device=device))
+    return replace(die.after(changed), config_digest=die.config_digest)
+
+
+def weighed(config: Config, die: Die) -> Die:
+    """The die with weight registers that its capacitors ask for, one set a macro.
+
+    Raises:
+        ConfigError: the search is binary, so that no weight but the nominal one gives every code.
+    """
+    if config.sar_weights == "binary":
+        raise ConfigError(f"preset {config.name} searches in binary weights: expected redundant sar_weights to correct")
+    fitted = [fit_weights(config, capacitors(config, table)) for table in die.threshold]
+    return replace(die, weight=np.stack(fitted))
 
 
 def columns_corrected(config: Config, network: IntegerNetwork, placement: Placement, die: Die, images: Ints) -> Die:
@@ -78,7 +108,8 @@ def columns_corrected(config: Config, network: IntegerNetwork, placement: Placem
     ) -> NDArray[np.int64]:
         for rnd, x in zip(c.chain.rounds, inputs, strict=True):
             columns, chosen = converted_columns(config, rnd), x[:: -(-len(x) // POINTS)]
-            both = zip(exact.held(c.chain.macro, rnd, chosen), real.held(c.chain.macro, rnd, chosen), strict=True)
+            asked = (engine.held(c.chain.macro, rnd, chosen, first=first) for engine in (exact, real))
+            both = zip(*asked, strict=True)
             for (p, wanted, _sum), (_p, found, _s) in both:
                 step = rnd.steps[p.x_slice][p.w_slice]
                 ideal = np.full((len(chosen), config.cols), np.nan)
@@ -88,7 +119,7 @@ def columns_corrected(config: Config, network: IntegerNetwork, placement: Placem
                 pairs.setdefault(c.chain.macro, []).append((ideal, measured))
         return exact.run_chain(c.chain, inputs, psums, added, first)
 
-    forward(network, placement, images, run_chain)
+    forward(network, placement, images, run_chain, first=CALIBRATION_FIRST)
     gain, offset = bare.gain.copy(), bare.offset.copy()
     for macro, parts in pairs.items():
         ideal, measured = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -137,7 +168,8 @@ def norms_estimated(
         return rules[name]
 
     for chip, choose in ((ideal_die(config, placement.levels), keep), (die, match)):
-        forward(network, placement, images, _with_rules(chain_runner(config, chip, backend="fast"), choose))
+        run = _with_rules(chain_runner(config, chip, backend="fast"), choose)
+        forward(network, placement, images, run, first=CALIBRATION_FIRST)
     layers = tuple(
         replace(layer, requant=rules[layer.name]) if isinstance(layer, Conv | Linear) else layer
         for layer in network.layers

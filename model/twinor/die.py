@@ -128,7 +128,7 @@ class Die:
             raise ConfigError(f"levels {levels.shape}: this die has cells {history.levels.shape}")
         cells = [programmed(history.config, one, seed=seed, macro=m) for m, one in enumerate(levels)]
         fresh = replace(history, levels=levels, programmed=np.stack(cells), bakes=(), reads=0, measured=False)
-        return self._after(fresh)
+        return self.after(fresh)
 
     def holding(self, config: Config, levels: NDArray[np.uint8]) -> Die:
         """This die as it would be had it held other levels from the first: as old, as warm, its registers as they are.
@@ -162,7 +162,7 @@ class Die:
         cells = [programmed(config, one, seed=self.seed or 0, macro=m) for m, one in enumerate(levels)]
         threshold = None if self.history.threshold is None else own["threshold"]
         lived = replace(self.history, levels=levels, programmed=np.stack(cells), threshold=threshold)
-        return replace(self._after(lived), **own)
+        return replace(self.after(lived), **own)
 
     def age(self, *, hours: float, celsius: float | None = None) -> Die:
         """The same die some hours later, kept at a temperature; where it is now if None.
@@ -172,7 +172,7 @@ class Die:
         """
         history = self._lived()
         bake = Bake(seconds=hours * 3600.0, celsius=history.celsius if celsius is None else celsius)
-        return self._after(replace(history, bakes=(*history.bakes, bake)))
+        return self.after(replace(history, bakes=(*history.bakes, bake)))
 
     def read(self, times: int) -> Die:
         """The same die after so many more reads of every word line.
@@ -186,12 +186,12 @@ class Die:
             raise ConfigError(f"preset {history.config.name}: reads change nothing: expected disturb.per_read_mV")
         if times < 0:
             raise ConfigError(f"reads = {times} is not allowed: expected 0 or more")
-        return self._after(replace(history, reads=history.reads + times))
+        return self.after(replace(history, reads=history.reads + times))
 
     def at(self, *, celsius: float) -> Die:
         """The same die at another temperature; errors as for `age`."""
         check_celsius(celsius)
-        return self._after(replace(self._lived(), celsius=float(celsius)))
+        return self.after(replace(self._lived(), celsius=float(celsius)))
 
     def with_currents(self, current_nA: NDArray[np.float64], *, measured: bool = True) -> Die:
         """The same die with fresh cells that carry these currents, read alone at 25 C with the largest code.
@@ -206,7 +206,7 @@ class Die:
         history, seed = self._lived(), self.seed or 0
         cells = [fresh_thresholds(history.config, c, seed, m) for m, c in enumerate(current_nA)]
         fresh = replace(history, programmed=np.stack(cells), bakes=(), reads=0, measured=measured)
-        return self._after(fresh)
+        return self.after(fresh)
 
     def with_transitions(self, config: Config, level_lsb: NDArray[np.float64]) -> Die:
         """The same die with measured converters.
@@ -228,8 +228,8 @@ class Die:
         history = None if self.history is None else replace(self.history, threshold=threshold)
         return replace(self, threshold=threshold, history=history)
 
-    def _after(self, history: History) -> Die:
-        """The die that a history has left, its registers as they were."""
+    def after(self, history: History) -> Die:
+        """The die that another history has left, its registers as they were; errors as for `age`."""
         new, own, cells = _physical(history, seed=self.seed or 0), self.cells, None
         if own is not None and new.cells is not None:
             cells = replace(new.cells, noise_seed=own.noise_seed, first_macro=own.first_macro)

@@ -2,7 +2,8 @@
 """Monte Carlo over dies: what a network is worth on many of them, and which non-ideality costs most.
 
 Every effect of a device is switched off but one, and the same dies are drawn again; `cells`, which is left when all are
-off, is what the cell's equation itself does: products that are not quite products. Every die is one task; tasks know
+off, is what the cell's equation itself does: products that are not quite products; of measured cells, which have no
+equation, what they do exactly programmed and without noise. Every die is one task; tasks know
 nothing of each other, so any number of processes gives the same figures.
 """
 
@@ -36,6 +37,10 @@ __all__ = ["ALL", "Effect", "Life", "Outcome", "effects", "run"]
 ALL = "all together"
 """The device as it is."""
 
+PROGRAMMING, READ_NOISE = "programming", "read noise"
+STATISTICS = frozenset((PROGRAMMING, READ_NOISE))
+"""Effects that measured cells have by their statistics."""
+
 NO_OHM = 1e-6
 """A wire without resistance, as far as the solver takes it."""
 
@@ -57,11 +62,26 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One non-ideality: its name, the configuration that has it alone, and the life that goes with it."""
+    """One non-ideality: its name, the configuration that has it alone, and the life that goes with it.
+
+    Attributes:
+        still: what measured cells are without, some of `STATISTICS`; others have it in their configuration.
+    """
 
     name: str
     config: Config
     life: Life = Life()
+    still: frozenset[str] = frozenset()
+
+    def die(self, levels: NDArray[np.uint8], *, seed: int) -> Die:
+        """A die that has it, uint8[macros, rows, bit_lines] levels in its cells."""
+        die = sample_die(self.config, levels, seed=seed)
+        if PROGRAMMING in self.still and die.history is not None:
+            die = die.after(replace(die.history, programmed=np.zeros_like(die.history.programmed)))
+        die = self.life.of(die)
+        if READ_NOISE in self.still and die.cells is not None:
+            die = replace(die, cells=replace(die.cells, variance=np.zeros_like(die.cells.variance)))
+        return die
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,33 +128,35 @@ def effects(config: Config, life: Life) -> list[Effect]:
     Example:
         >>> from twinor.config import load
         >>> [effect.name for effect in effects(load("sonos40"), Life())]
-        ['all together', 'capacitors', 'comparator offset', 'converter', 'cells']
+        ['all together', 'programming', 'read noise', 'capacitors', 'comparator offset', 'converter', 'cells']
     """
     device = device_of(config)
     quiet = replace(device, ispp=None, disturb=None, traps=None, read_sigma=0.0, defects=None, converter=None)
     if device.word_line is not None and device.wires is not None:
         short = dict.fromkeys(("r_bl_ohm", "r_sl_ohm", "r_clamp_ohm", "r_sl_return_ohm"), NO_OHM)
-        still = replace(device.word_line, sigma_mV=0.0, noise_mV=0.0)
-        quiet = replace(quiet, word_line=still, wires=replace(device.wires, **short))
+        line = replace(device.word_line, sigma_mV=0.0, noise_mV=0.0)
+        quiet = replace(quiet, word_line=line, wires=replace(device.wires, **short))
     bare = changed(config, device=quiet, cell_sigma=0.0, capacitor_sigma=0.0, comparator_sigma=0.0)
     programming = replace(quiet, ispp=device.ispp, disturb=device.disturb)
     alone = {
-        "programming": changed(bare, cell_sigma=config.cell_sigma, device=programming),
+        PROGRAMMING: changed(bare, cell_sigma=config.cell_sigma, device=programming),
         "word-line DACs": changed(bare, device=replace(quiet, word_line=device.word_line)),
         "wires": changed(bare, device=replace(quiet, wires=device.wires)),
         "telegraph noise": changed(bare, device=replace(quiet, traps=device.traps)),
-        "read noise": changed(bare, device=replace(quiet, read_sigma=device.read_sigma)),
+        READ_NOISE: changed(bare, device=replace(quiet, read_sigma=device.read_sigma)),
         "defects": changed(bare, device=replace(quiet, defects=device.defects)),
         "capacitors": changed(bare, capacitor_sigma=config.capacitor_sigma),
         "comparator offset": changed(bare, comparator_sigma=config.comparator_sigma),
         "converter": changed(bare, device=replace(quiet, converter=device.converter)),
     }
-    found = [Effect(name, one) for name, one in alone.items() if one.digest() != bare.digest()]
+    still = STATISTICS if device.cell is None else frozenset[str]()
+    found = [Effect(name, bare, still=still - {name}) for name in (PROGRAMMING, READ_NOISE) if still]
+    found += [Effect(name, one, still=still) for name, one in alone.items() if one.digest() != bare.digest()]
     if life.hours > 0:
-        found.append(Effect("time", bare, replace(life, celsius=CELSIUS)))
+        found.append(Effect("time", bare, replace(life, celsius=CELSIUS), still))
     if life.celsius != CELSIUS:
-        found.append(Effect("temperature", bare, Life(celsius=life.celsius)))
-    return [Effect(ALL, config, life), *found, Effect("cells", bare)]
+        found.append(Effect("temperature", bare, Life(celsius=life.celsius), still))
+    return [Effect(ALL, config, life), *found, Effect("cells", bare, still=still)]
 
 
 def run(
@@ -188,7 +210,7 @@ def _one_thread() -> None:
 
 def _logits(bench: Workbench, task: tuple[Effect, int]) -> NDArray[np.int64]:
     effect, seed = task
-    die = effect.life.of(sample_die(effect.config, bench.placement.levels, seed=seed))
+    die = effect.die(bench.placement.levels, seed=seed)
     return forward(bench.trained.network, bench.placement, bench.images, _runner(effect.config, die))
 
 

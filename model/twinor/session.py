@@ -13,7 +13,7 @@ from twinor import data as data_module
 from twinor import report as pages
 from twinor import tables
 from twinor.calibrate import calibrate
-from twinor.compensate import KINDS, columns_corrected, norms_estimated
+from twinor.compensate import KINDS, columns_corrected, norms_estimated, tracked, weighed
 from twinor.config import load
 from twinor.die import ideal_die, sample_die
 from twinor.die_file import load_die
@@ -169,16 +169,28 @@ def _check_kinds(compensate: Sequence[str], config: Config) -> None:
             raise TwinorError(f"unknown --compensate {kind}: expected some of {', '.join(KINDS)}, with commas between")
     if "columns" in compensate and not config.column_correction:
         raise TwinorError(f"--compensate columns: preset {config.name} has no column correction (column_correction)")
+    if "weights" in compensate and config.sar_weights == "binary":
+        raise TwinorError(f"--compensate weights: preset {config.name} searches in binary weights (sar_weights)")
+    if "tracking" in compensate and (config.device is None or config.device.cell is None):
+        raise TwinorError(
+            f"--compensate tracking: preset {config.name} has no EKV cells, which references would follow"
+        )
     if "batch_norm" in compensate and config.bias_rows:
         raise TwinorError(f"--compensate batch_norm: preset {config.name} keeps biases in cells (bias_rows)")
 
 
 def _compensated(bench: Workbench, compensate: Sequence[str], backend: str) -> dict[str, float]:
-    """Accuracy after each correction in turn, the ones before it included."""
+    """Accuracy after each correction in turn, with those before it; without tracking first, if that is asked for."""
     config, network, die = bench.config, bench.trained.network, bench.die
     scores: dict[str, float] = {}
     for kind in [kind for kind in KINDS if kind in compensate]:
-        if kind == "columns":
+        if kind == "tracking":
+            without = chain_runner(config, tracked(die, on=False), backend=backend)
+            scores["- tracking"] = bench.percent(forward(network, bench.placement, bench.images, without))
+            die = tracked(die, on=True)
+        elif kind == "weights":
+            die = weighed(config, die)
+        elif kind == "columns":
             die = columns_corrected(config, network, bench.placement, die, bench.calibration)
         else:
             network = norms_estimated(config, network, bench.steps, die, bench.calibration)

@@ -86,6 +86,7 @@ class Workbench:
         if lived is not None:
             hours = sum(bake.seconds for bake in lived.bakes) / 3600
             name += f"-{hours:g}h" * bool(lived.bakes) + f"-{lived.celsius:g}C" * (lived.celsius != CELSIUS)
+            name += f"-{lived.reads}reads" * bool(lived.reads)
         return name + "-programmed" * self.programmed
 
     def applied(self) -> dict[str, Any]:
@@ -99,6 +100,7 @@ class Workbench:
             "programmed": self.programmed,
             "bakes": [] if self.die.history is None else [[b.seconds, b.celsius] for b in self.die.history.bakes],
             "celsius": CELSIUS if self.die.history is None else self.die.history.celsius,
+            "reads": 0 if self.die.history is None else self.die.history.reads,
             "images": self.count,
             "steps": self.steps,
         }

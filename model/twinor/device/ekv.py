@@ -31,7 +31,6 @@ __all__ = [
     "REFERENCE_K",
     "Ekv",
     "OperatingPoint",
-    "conductances",
     "current",
     "gate_for",
     "inversion",
@@ -251,25 +250,6 @@ def _leak_slope(cell: Ekv, p: _Point) -> Floats:
     if off == 0.0:
         return np.zeros_like(p.leak)
     return np.asarray(off * (1.0 - (p.leak / off) ** 2) / (2.0 * p.ut))
-
-
-def conductances(
-    cell: Ekv, *, gate: ArrayLike, drain: ArrayLike, source: ArrayLike, threshold: ArrayLike, celsius: ArrayLike
-) -> tuple[Floats, Floats, Floats]:
-    """Derivatives of the current by gate, drain and source, nA/V; arguments and errors as of `current`.
-
-    Example:
-        >>> g = conductances(Ekv(), gate=1.0, drain=0.3, source=0.0, threshold=1.1, celsius=25.0)
-        >>> [round(float(value), 3) for value in g]
-        [463.277, 14.833, -663.422]
-    """
-    _, by_gate, by_drain, by_source = operating_point(
-        cell, gate=gate, drain=drain, source=source, threshold=threshold, celsius=celsius
-    )
-    return by_gate, by_drain, by_source
-
-
-# Inversions //
 
 
 def threshold_for(

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a cell holds after it was programmed to a target: three models of the error.
+"""What a cell holds after it was programmed to a target: two models of the error; `sonos.py` has what was measured.
 
     relative   target + sigma * top * N(0, 1), at least 0                    a verify window, whatever the device
     ispp       pulses of one step until a read is at the target or above     incremental step pulse programming
-    sonos      what was measured on 40 nm SONOS cells, see `sonos.py`
 
 A pulse of `ispp` moves a cell by `step * (1 + slope * N) + sqrt(electron * step) * N'`, and never back. The second term
 is the shot noise of the injected charge: step / electron electrons, give or take the square root of that; `electron` is
@@ -24,7 +23,6 @@ import numpy as np
 
 from twinor.device.ageing import program_disturb
 from twinor.device.ranges import check_ranges
-from twinor.device.sonos import programmed
 from twinor.errors import TwinorError
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Ispp", "ispp", "relative", "sonos"]
+__all__ = ["Ispp", "ispp", "relative"]
 
 PULSES = 10_000
 """Most pulses that a cell gets."""
@@ -128,13 +126,3 @@ def ispp(
         f"ispp: {int(wanting.sum()):,} cells are below their targets after {PULSES:,} pulses of "
         f"{settings.step_mV:g} mV: expected every target less than {PULSES * settings.step_mV:g} mV above its cell"
     )
-
-
-def sonos(target_nA: ArrayLike, *, normal: ArrayLike) -> Floats:
-    """Currents of SONOS cells right after programming, in nA; arguments and errors as of `sonos.programmed`.
-
-    Example:
-        >>> sonos([100.0], normal=[1.0]).round(1).tolist()
-        [108.6]
-    """
-    return programmed(target_nA, 0, normal)

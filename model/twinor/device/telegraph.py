@@ -27,11 +27,11 @@ import numpy as np
 from twinor.device.ranges import check_ranges
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Telegraph", "Traps", "draw_telegraph", "relative_change"]
+__all__ = ["Telegraph", "Traps", "draw_telegraph"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,17 +92,3 @@ def draw_telegraph(traps: Traps, shape: tuple[int, int], rng: np.random.Generato
         amplitude_mV=traps.mean_mV * np.log(np.maximum(traps.per_cell / stronger, 1.0)),
         occupancy=1.0 / (1.0 + 10.0 ** (traps.decades * (capture - emission))),
     )
-
-
-def relative_change(amplitude_mV: ArrayLike, *, slope_mV: float) -> Floats:
-    """Relative change of a subthreshold cell's current while its trap is filled: exp(-amplitude / slope) - 1.
-
-    Args:
-        amplitude_mV: rise of the threshold, float64[...].
-        slope_mV: n UT, the rise that divides the current by e; 36.2 mV for n = 1.4 at 300 K.
-
-    Example:
-        >>> relative_change([1.0, 10.0], slope_mV=36.2).round(4).tolist()
-        [-0.0272, -0.2414]
-    """
-    return np.asarray(np.expm1(-np.asarray(amplitude_mV, dtype=np.float64) / slope_mV))

@@ -2,6 +2,7 @@
 """What ngspice is asked: one function per check, each with a measured figure and the most that it may be.
 
 V1, V2  columns of EKV cells, below and above the threshold      solver against solver, the equation is shared
+        of nor40_iscas2021 and nor_triode_pwm, and on wires far worse
 V3      columns of BSIM4 cells                                   the equation is ngspice's
 V4      columns of resistors                                     and a dense nodal solution beside
 V5, V6  the CDAC and the whole SAR converter of a sampled die    its threshold table, and the golden search
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twinor.config import load, replace
+from twinor.device.array import device_of, thresholds_of
 from twinor.device.ekv import Ekv, threshold_for
 from twinor.device.ladder import Wires, column, settling, solve
+from twinor.device.model import CLOCK_MHZ
 from twinor.die import sample_die
 from twinor.golden.sar_adc import convert
 from twinor.spice import bsim
@@ -102,22 +105,39 @@ def _ekv_array(name: str, what: str, cell: Ekv, wires: Wires, gate: Floats, thre
     return Check(name=name, what=what, unit="relative", measured=_apart(ours.cells, theirs), limit=1e-6)
 
 
+def _preset_array(name: str, what: str, preset: str, seed: int) -> Check:
+    """Cells of all levels as a preset makes and wires them, half of them on."""
+    rng, device = np.random.default_rng(seed), device_of(load(preset))
+    assert device.cell is not None and device.wires is not None and device.word_line is not None
+    threshold = thresholds_of(load(preset), device.top_current_nA * rng.uniform(0.01, 1.0, SHAPE))
+    gate = np.where(rng.random(SHAPE) < 0.5, device.word_line.on_v, 0.0)
+    return _ekv_array(name, what, device.cell, device.wires, gate, threshold)
+
+
+def _worst(*checks: Check) -> Check:
+    """One check for several cases of it."""
+    return max(checks, key=lambda check: np.nan_to_num(check.measured, nan=np.inf))
+
+
 def v1() -> Check:
-    """Cells of up to 30 nA, half of them on, thin and long wires."""
+    """The cells of nor40_iscas2021; and cells of up to 30 nA on thin and long wires, half of them on."""
     rng, cell, wires = np.random.default_rng(1), Ekv(), Wires(r_bl_ohm=50.0, r_sl_ohm=50.0, r_clamp_ohm=5e3)
     amount = rng.uniform(0.01, 30.0, SHAPE)
     threshold = threshold_for(cell, amount, gate=1.0, drain=wires.v_clamp, celsius=CELSIUS)
     gate = np.where(rng.random(SHAPE) < 0.5, 1.0, -1.0)
-    return _ekv_array("V1", "64 x 4 EKV, subthreshold", cell, wires, gate, threshold)
+    what = "64 x 4 EKV, subthreshold"
+    hard = _ekv_array("V1", what, cell, wires, gate, threshold)
+    return _worst(_preset_array("V1", what, "nor40_iscas2021", seed=11), hard)
 
 
 def v2() -> Check:
-    """Cells of about 85 uA at 0.1 V, half of them on; their wires take a third of it."""
+    """The cells of nor_triode_pwm; and cells of about 85 uA at 0.1 V, half on, whose wires take a third of it."""
     rng, cell = np.random.default_rng(2), Ekv(specific_current_nA=1000.0)
     wires = Wires(r_bl_ohm=0.5, r_sl_ohm=0.5, r_clamp_ohm=1.0, r_sl_return_ohm=1.0, v_clamp=0.1)
     threshold = 1.37 + rng.uniform(-0.2, 0.2, SHAPE)
     gate = np.where(rng.random(SHAPE) < 0.5, 3.0, -2.0)
-    return _ekv_array("V2", "64 x 4 EKV, triode", cell, wires, gate, threshold)
+    hard = _ekv_array("V2", "64 x 4 EKV, triode", cell, wires, gate, threshold)
+    return _worst(_preset_array("V2", "64 x 4 EKV, triode", "nor_triode_pwm", seed=12), hard)
 
 
 def v3() -> Check:
@@ -220,8 +240,10 @@ def v6(points: int = 512) -> Check:
 
 
 def v7() -> Check:
-    """The far end of a bit line of 256 cells: the area above its step response, and when it is 1 - 1/e of the way."""
-    wires, rows = Wires(), 256
+    """The far end of a bit line of nor40_iscas2021: the area above its step response, and when it is 1 - 1/e there."""
+    config = load("nor40_iscas2021")
+    wires, rows = device_of(config).wires, config.rows
+    assert wires is not None
     tau, far = 1e-9 * settling(wires, rows), f"v(b{rows - 1}_0)"
     lines = ladders(wires, rows, 1, capacitor_cell(wires))
     run = f".tran {number(tau / 200)} {number(15 * tau)} 0 {number(tau / 200)} uic"  # all at 0 V, the clamp is on
@@ -233,14 +255,17 @@ def v7() -> Check:
 
 
 def v8() -> Check:
-    """Fifteen cells, word line r high for r + 1 slots of 5 ns; a copy of the clamp's current charges 1 pF."""
-    rng, cell, wires, rows, slot = np.random.default_rng(8), Ekv(), Wires(), 15, 5e-9
-    threshold = threshold_for(cell, rng.uniform(1.0, 100.0, (rows, 1)), gate=1.0, drain=wires.v_clamp, celsius=CELSIUS)
+    """A cell of nor_triode_pwm for each of its slots, word line r high for r + 1; the clamp's current charges 1 pF."""
+    config, rng = load("nor_triode_pwm"), np.random.default_rng(8)
+    device, rows, slot = device_of(config), config.slots, 1e-6 / CLOCK_MHZ
+    cell, wires, line = device.cell, device.wires, device.word_line
+    assert cell is not None and wires is not None and line is not None
+    threshold = thresholds_of(config, device.top_current_nA * rng.uniform(0.01, 1.0, (rows, 1)))
     high = np.arange(1, rows + 1)[:, None] > np.arange(rows + 1)  # [rows, slots], none in the last slot
-    amounts = column(cell, wires, gate=1.0 * high, threshold=threshold, celsius=CELSIUS).current
+    amounts = column(cell, wires, gate=line.on_v * high, threshold=threshold, celsius=CELSIUS).current
     edge, stop = slot / 1000, slot * (rows + 1)
     pulses = [
-        pulse(f"vg{r}", f"g{r}_0", 1.0, start=edge, width=(r + 1) * slot - edge, edge=edge, period=1.0)
+        pulse(f"vg{r}", f"g{r}_0", line.on_v, start=edge, width=(r + 1) * slot - edge, edge=edge, period=1.0)
         for r in range(rows)
     ]
     cells = ladders(wires, rows, 1, _both(ekv_cell(cell, threshold, celsius=CELSIUS), capacitor_cell(wires)))
