@@ -15,10 +15,7 @@ from twinor.config import load
 from twinor.die import Die
 from twinor.die_file import save_die
 from twinor.errors import ConfigError
-from twinor.quantize import load_recipe
-from twinor.quantize.key import content_key
 from twinor.quantize.recipe import SEED_MAX
-from twinor.session_train import parts_of
 
 SHORT = "width: 0.2\nfloat_epochs: 1\nquant_epochs: 2\nsample_steps: 5\n"
 AGAIN = "holds this training; delete it to train again"
@@ -78,12 +75,21 @@ def test_the_programmed_die_belongs_to_the_result(folder: Path) -> None:
     assert written.read_bytes() == content
 
 
-def test_the_device_is_part_of_the_key(folder: Path) -> None:
-    assert train(folder).exit_code == 0
-    told = json.loads((folder / "out" / "short.json").read_text(encoding="utf-8"))
-    recipe = load_recipe(str(folder / "short.yaml"))
-    data = parts_of(recipe, None).train
-    assert told["key"] == content_key(data, recipe=recipe, device="cpu")
+def test_the_device_that_it_runs_on_is_part_of_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not `auto`, which is another device elsewhere."""
+    seen = []
+
+    class Seen(Exception):
+        pass
+
+    def spy(*_: Any, device: str, **__: Any) -> str:
+        seen.append(device)
+        raise Seen
+
+    monkeypatch.setattr(session_train, "content_key", spy)
+    for there, wanted in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda there=there: there)
+        assert isinstance(train(folder, "--device", "auto").exception, Seen) and seen.pop() == wanted
 
 
 def test_the_seconds_of_a_result_are_those_of_all_its_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
