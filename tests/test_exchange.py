@@ -48,7 +48,8 @@ def test_onnx_runtime_computes_our_integers(name, tmp_path):
     (logits,) = session.run(None, {"images": images.numpy()})
     assert logits.dtype == np.int64
     assert np.array_equal(logits, integer.logits(network, images.numpy()))
-    assert session.get_modelmeta().custom_metadata_map == {"made by": "a test"}
+    assert session.get_modelmeta().custom_metadata_map == network.provenance
+    assert network.provenance["made by"] == "a test"
     standard = {node.domain for node in onnx.load(tmp_path / "net.onnx").graph.node}
     assert standard == {""}
 

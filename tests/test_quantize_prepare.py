@@ -7,8 +7,9 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import nn
+from twinor import integer
 from twinor.errors import ConfigError, NonFinite, UnsupportedLayer
-from twinor.quantize import Recipe, quantize, to_integer
+from twinor.quantize import Recipe, new_head, quantize, to_integer, train_quantized
 from twinor.quantize.hosted import QuantFlatten, QuantMaxPool
 from twinor.quantize.modules import QuantConv, QuantLinear
 
@@ -194,6 +195,90 @@ def test_non_finite_parameters_are_named_at_conversion(tensor):
     dict(model.layers[0].state_dict())[tensor].view(-1)[0] = float("nan")
     with pytest.raises(NonFinite, match=rf"layer 'conv1': 1 of \d+ values of {re.escape(tensor)} are NaN"):
         to_integer(model)
+
+
+CODES = torch.arange(256, dtype=torch.uint8).reshape(4, *SHAPE) % 16
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"input_bits": 0}, "input_bits is 0; expected the bits of an image code, a whole number in 1 .. 8"),
+        ({"input_bits": 12}, "input_bits is 12; expected"),
+        ({"input_bits": 4.0}, "input_bits is 4.0; expected"),
+        ({"input_step": 0.0}, "input_step is 0.0; expected the real value of image code 1, above 0 and finite"),
+        ({"input_step": -0.1}, "input_step is -0.1; expected"),
+        ({"input_step": float("nan")}, "input_step is nan; expected"),
+        ({"input_step": float("inf")}, "input_step is inf; expected"),
+        ({"input_step": 1e-60}, "input_step is 1e-60; expected"),
+        ({"calibration": CODES / 15}, "images are of torch.float32; expected a tensor of whole numbers"),
+        ({"calibration": CODES.numpy()}, "images are of ndarray; expected a tensor of whole numbers"),
+        ({"calibration": CODES[:0]}, "images have shape (0, 1, 8, 8); expected (n, 1, 8, 8) with at least one image"),
+        ({"calibration": CODES[:, 0]}, "images have shape (4, 8, 8); expected (n, 1, 8, 8)"),
+        ({"calibration": torch.tensor(3)}, "images have shape (); expected (n, 1, 8, 8)"),
+        ({"calibration": CODES * 17}, "images hold codes 0 .. 255; expected 0 .. 15 for input_bits of 4"),
+        ({"calibration": CODES.int() - 1}, "images hold codes -1 .. 14; expected 0 .. 15"),
+        ({"calibration": CODES, "input_bits": 3}, "images hold codes 0 .. 15; expected 0 .. 7 for input_bits of 3"),
+    ],
+)
+def test_arguments_that_are_not_what_they_must_be_are_refused(given, words):
+    with pytest.raises(ConfigError) as caught:
+        quantize(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *TAIL), input_shape=SHAPE, **given)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_network_that_was_neither_calibrated_nor_trained_has_no_integers():
+    model = quantize(good(), input_shape=SHAPE)
+    with pytest.raises(
+        ConfigError, match=r"layer 'conv1': its threshold was never set, .* calibration images, or train"
+    ):
+        to_integer(model)
+    model(CODES)
+    assert to_integer(model).layers[0].name == "conv1"
+    new_head(model, 5)
+    with pytest.raises(ConfigError, match="layer 'linear2': its threshold was never set"):
+        to_integer(model)
+
+
+def test_a_macro_may_be_in_the_loop_before_anything_is_sampled():
+    model = quantize(good(), input_shape=SHAPE)
+    recipe = Recipe(
+        macro="nor40_int4",
+        macro_share=1.0,
+        quant_epochs=1,
+        sample_steps=1,
+        batch_size=4,
+        shift_pixels=0,
+        distillation=0.0,
+    )
+    train_quantized(model, None, CODES, torch.tensor([0, 1, 2, 0]), recipe=recipe)
+    assert to_integer(model).layers[0].name == "conv1"
+
+
+def test_a_clip_that_was_never_sampled_is_told():
+    model = quantize(good(), input_shape=SHAPE, calibration=CODES)
+    model.layers[2].clip.samples.zero_()
+    with pytest.raises(ConfigError, match="layer 'conv2': its clip was never set"):
+        to_integer(model)
+
+
+@pytest.mark.parametrize("tail", ["linear", "pool", "norm"])
+def test_the_host_makes_probabilities_of_the_logits(tail):
+    """Softmax of the integers times the step in the provenance is the softmax of the quantized network."""
+    tails = {
+        "linear": TAIL,
+        "pool": (nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        "norm": (*TAIL, nn.BatchNorm1d(10), nn.Softmax(1)),
+    }
+    net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), *tails[tail])
+    model = quantize(net, input_shape=SHAPE, calibration=CODES)
+    network = to_integer(model, provenance={"made by": "a test", "logit_step": "of another"})
+    assert network.provenance.keys() == {"made by", "logit_step"} and network.provenance["made by"] == "a test"
+    logits = torch.from_numpy(integer.logits(network, CODES.numpy())).flatten(1)
+    with torch.no_grad():
+        expected = model(CODES).flatten(1).softmax(1)
+    found = (float(network.provenance["logit_step"]) * logits).softmax(1)
+    assert torch.allclose(found, expected.to(found.dtype), atol=1e-6) and expected.std() > 0
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from twinor.errors import NonFinite, UnsupportedLayer
+from twinor.errors import ConfigError, NonFinite, UnsupportedLayer
 from twinor.network import IMAGES
 from twinor.quantize.clip import LearnableClip
 from twinor.quantize.hosted import QuantAvgPool, QuantConcat, QuantFlatten, QuantMaxPool
@@ -20,9 +21,9 @@ from twinor.quantize.trace import Op, trace
 from twinor.quantize.windows import conv_window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["assemble", "calibrate_clips", "check_finite", "new_head", "quantize"]
+__all__ = ["assemble", "calibrate_clips", "check_finite", "new_head", "quantize", "settle_ranges"]
 
 EXACT_MAX = 2**24
 """Above this, float32 accumulators of training would no longer be exact integers."""
@@ -45,17 +46,18 @@ def quantize(
     Args:
         model: any module of the supported operations (`twinor.quantize.trace.SUPPORTED`) that takes one tensor.
         input_shape: shape of one image, channels first.
-        input_bits: bits of an image code.
-        input_step: real value of image code 1, as the float network was trained with.
-        calibration: training images, uint8[n, *input_shape] codes. With them the network is quantized after training:
-            thresholds and clips are set for least error on them and the result can be used at once. Without them it is
-            to be trained (`train_quantized`), whose first steps set them.
+        input_bits: bits of an image code, 1 .. 8.
+        input_step: real value of image code 1, above 0, as the float network was trained with.
+        calibration: training images, uint8[n, *input_shape] codes below 2**input_bits. With them the network is
+            quantized after training: thresholds and clips are set for least error on them and the result can be used
+            at once. Without them it is to be trained (`train_quantized`), whose first steps set them.
         literal: asymmetric weights and 4-bit biases, as the original has them; for comparison, no macro takes them.
 
     Returns:
         The quantized network; in evaluation mode if it was calibrated, else in training mode.
 
     Raises:
+        ConfigError: if input_bits, input_step or the calibration images are not what they must be.
         UnsupportedLayer: if an operation or an option of it cannot be mapped; names it, its place and what to do.
         NonFinite: if a parameter is NaN or infinite.
 
@@ -64,6 +66,7 @@ def quantize(
         >>> [layer.name for layer in quantize(float_net, input_shape=(1, 8, 8)).layers]
         ['flatten1', 'linear1']
     """
+    _check_input(input_bits, input_step)
     ops = trace(model, input_shape)
     for op in ops:
         if op.module is not None:
@@ -110,20 +113,54 @@ def calibrate_clips(network: QuantNetwork, images: Tensor) -> None:
 
     Args:
         network: from `quantize`; put into evaluation mode and frozen.
-        images: uint8[n, *input_shape] codes.
+        images: uint8[n, *input_shape] codes below 2**input_bits.
+
+    Raises:
+        ConfigError: the images are something else; says what.
     """
+    _check_images(network, images)
     for layer in network.weight_layers():
         layer.threshold.observe(layer.weight)
     network.eval()
     joined = any(clip.joined for clip in network.clips())
     for last in (False, True) if joined else (True,):
         for clip in network.clips():
-            clip.samples.zero_()  # a first round settles the clips of layers that are joined, which others look through
-            clip.settled = last and clip.joined
+            clip.settled = last and clip.joined  # by a first round: others look through the clips of joined layers
+            if not clip.settled:
+                clip.samples.zero_()
         with network.observing():
             for part in images.split(CALIBRATION_BATCH):
                 network.codes(part.to(network.input_step.device))
     network.set_phase(Phase.FREEZE)
+
+
+def _check_input(bits: int, step: float) -> None:
+    if type(bits) is not int or not 1 <= bits <= 8:
+        raise ConfigError(f"input_bits is {bits!r}; expected the bits of an image code, a whole number in 1 .. 8")
+    kept = float(torch.tensor(step, dtype=torch.float32))
+    if not (kept > 0 and math.isfinite(kept)):
+        raise ConfigError(f"input_step is {step!r}; expected the real value of image code 1, above 0 and finite")
+
+
+def _check_images(network: QuantNetwork, images: Tensor) -> None:
+    """Refuse what are no codes of the network's images."""
+    if not isinstance(images, Tensor) or images.is_floating_point() or images.is_complex():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise ConfigError(
+            f"calibration images are of {kind}; expected a tensor of whole numbers, such as torch.uint8: "
+            "codes, which real images become by (images / input_step).round()"
+        )
+    if not len(images.shape) or not len(images) or tuple(images.shape[1:]) != tuple(network.input_shape):
+        wanted = ", ".join(map(str, ("n", *network.input_shape)))
+        raise ConfigError(
+            f"calibration images have shape {tuple(images.shape)}; expected ({wanted}) with at least one image"
+        )
+    low, high, most = int(images.min()), int(images.max()), 2**network.input_bits - 1
+    if low < 0 or high > most:
+        raise ConfigError(
+            f"calibration images hold codes {low} .. {high}; expected 0 .. {most} for input_bits of "
+            f"{network.input_bits}; give the upper bits of each code, or input_bits that hold them all"
+        )
 
 
 def check_finite(place: str, layer: nn.Module) -> None:
@@ -162,7 +199,7 @@ class _Build:
         self.starts: dict[str, Op] = {}
         for one in planned:
             self._one(one)
-        self._settle()
+        settle_ranges(self.layers, self.input_max, self.starts)
 
     def _one(self, one: Planned) -> None:
         name, sources = self._name(one), tuple(self.names[source] for source in one.sources)
@@ -212,28 +249,6 @@ class _Build:
         }
         return _layer(layer, norm.module if norm else None, facts)
 
-    def _settle(self) -> None:
-        """Tell every layer the codes that it can see, now that joined clips are what they are."""
-        ranges = {IMAGES: (0, self.input_max)}
-        for layer in self.layers:
-            name, sources = str(layer.name), tuple(layer.sources)  # type: ignore[arg-type]
-            came = [ranges[source] for source in sources]
-            ranges[name] = (min(low for low, _ in came), max(high for _, high in came))
-            if not isinstance(layer, QuantLayer | QuantAvgPool):
-                continue
-            largest = [max(-low, high) for low, high in came]
-            layer.input_min, layer.input_max = came[0][0], largest[0]
-            if isinstance(layer, QuantLayer):
-                layer.shortcut_max = largest[1] if len(came) > 1 else 0
-            elif layer.clip is not None:
-                layer.clip.signed |= came[0][0] < 0
-            if layer.acc_max >= EXACT_MAX:
-                self.starts[name].refuse(
-                    f"its accumulator can reach {layer.acc_max}, more than the {EXACT_MAX} that float32 counts to"
-                )
-            if layer.clip is not None:
-                ranges[name] = (layer.lowest, layer.clip.hi)
-
     def _joinable(self, name: str) -> str:
         """A layer whose clip can be shared: the images pass through a layer of ones first, once for all."""
         if self.clips[name] is not None:
@@ -273,6 +288,39 @@ class _Build:
         while name in self.shapes:
             name += "_"
         return name
+
+
+def settle_ranges(layers: Iterable[nn.Module], input_max: int, starts: Mapping[str, Op], *, signs: bool = True) -> None:
+    """Tell every layer the codes that it can see, once joined clips are what they are.
+
+    Args:
+        layers: of a quantized network, in order.
+        input_max: largest image code.
+        starts: the operation that each layer starts with, by name of the layer; named where one is refused.
+        signs: whether averages of signed codes become signed; False where all signs are given.
+
+    Raises:
+        UnsupportedLayer: an accumulator can exceed what float32 counts to.
+    """
+    ranges = {IMAGES: (0, input_max)}
+    for layer in layers:
+        name, sources = str(layer.name), tuple(layer.sources)  # type: ignore[arg-type]
+        came = [ranges[source] for source in sources]
+        ranges[name] = (min(low for low, _ in came), max(high for _, high in came))
+        if not isinstance(layer, QuantLayer | QuantAvgPool):
+            continue
+        largest = [max(-low, high) for low, high in came]
+        layer.input_min, layer.input_max = came[0][0], largest[0]
+        if isinstance(layer, QuantLayer):
+            layer.shortcut_max = largest[1] if len(came) > 1 else 0
+        elif layer.clip is not None and signs:
+            layer.clip.signed |= came[0][0] < 0
+        if layer.acc_max >= EXACT_MAX:
+            starts[name].refuse(
+                f"its accumulator can reach {layer.acc_max}, more than the {EXACT_MAX} that float32 counts to"
+            )
+        if layer.clip is not None:
+            ranges[name] = (layer.lowest, layer.clip.hi)
 
 
 def _layer(layer: nn.Module, norm: nn.Module | None, facts: dict[str, Any]) -> QuantLayer:

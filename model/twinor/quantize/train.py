@@ -17,7 +17,7 @@ from twinor.errors import ConfigError, NonFinite
 from twinor.place import place
 from twinor.quantize.augment import augmented
 from twinor.quantize.clip import LearnableClip
-from twinor.quantize.convert import to_integer
+from twinor.quantize.convert import integers_of
 from twinor.quantize.die_noise import column_share, deviations, die_noise, share_left
 from twinor.quantize.macro import Macro
 from twinor.quantize.progress import Checkpoint, Progress
@@ -194,7 +194,7 @@ def calibrated_macro(
         ConfigError: the macro cannot be trained through, or the die has fewer macros than the network needs.
         PlacementError: the network does not fit the macro.
     """
-    config, network, found, share = load(recipe.macro), to_integer(model), None, 0.0
+    config, network, found, share = load(recipe.macro), integers_of(model), None, 0.0
     steps = calibrate(config, network, images[:CALIBRATION_IMAGES].cpu().numpy())
     if die is not None:
         placement = place(config, network, steps)
