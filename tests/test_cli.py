@@ -98,8 +98,10 @@ def test_a_command_line_that_cannot_be_read_is_refused(args: list[str], words: s
         (["run", "--die", "a.npz"], "no die file a.npz; write one with `twinor die`"),
         (
             ["run", "--compensate", "luck"],
-            "unknown --compensate luck: expected some of columns, batch_norm",
+            "unknown --compensate luck: expected some of tracking, weights, columns, batch_norm",
         ),
+        (["run", "--compensate", "weights"], "--compensate weights: preset nor40_int4 searches in binary weights"),
+        (["run", "--compensate", "tracking"], "--compensate tracking: preset nor40_int4 has no EKV cells"),
         (["run", "--compensate", "columns"], "--compensate columns: preset nor40_int4 has no column correction"),
         (["die", "a.npz", "--hours", "5"], "preset nor40_int4 has no device: its cells neither age nor heat"),
         (["die", "a.npz", "--bake", "85"], "--bake 85 has no effect without --hours"),

@@ -12,7 +12,7 @@ from test_ordinary_networks import STEP, settled
 from torch import nn
 from twinor.calibrate import calibrate
 from twinor.config import load, replace
-from twinor.device.life import device_of
+from twinor.device.array import device_of
 from twinor.die import Die, ideal_die, sample_die
 from twinor.errors import ConfigError
 from twinor.place import place

@@ -149,7 +149,10 @@ class Die:
         """
         macros = len(levels)
         if macros > len(self.strength) or levels.shape[1:] != self.strength.shape[1:]:
-            raise ConfigError(f"levels {levels.shape}: this die has cells {self.strength.shape}")
+            raise ConfigError(
+                f"levels {levels.shape}: this die has cells {self.strength.shape}; expected a die of as many macros or "
+                "more, as `Die.sample(config, seed=..., macros=...)` draws it"
+            )
         if self.history is not None and self.history.measured:
             raise ConfigError(
                 "the cells of this die were measured with the levels they hold, and nobody knows them with others: "
