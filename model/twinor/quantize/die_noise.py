@@ -134,8 +134,10 @@ def _held_levels(config: Config, die: Die, macro: int) -> Floats:
 
 def _conversions(config: Config, die: Die, macro: int) -> tuple[Floats, Floats]:
     """Gain, and offset in LSB, of every column's conversion and its correction, float64[cols]."""
-    wanted = ideal_thresholds(config)[0, 1:].astype(np.float64)
-    slope, level = np.polyfit(wanted, die.threshold[macro, :, 1:].T.astype(np.float64), 1)
+    wanted = ideal_thresholds(config)[:1, 1:].astype(np.float64)
+    found, away = die.threshold[macro, :, 1:].astype(np.float64), wanted - wanted.mean()
+    slope = (found * away).sum(axis=1) / (wanted * away).sum(axis=1)  # exactly 1 of an ideal table
+    level = found.mean(axis=1) - slope * wanted.mean(axis=1)
     adcs = np.arange(config.cols) % config.n_adcs
     gain, offset = die.gain[macro] / GAIN_ONE, die.offset[macro] / GAIN_ONE
     cut = np.where((gain % 1.0 == 0.0) & (offset % 1.0 == 0.0), 0.0, 0.5)  # the correction drops its fraction
