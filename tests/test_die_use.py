@@ -20,9 +20,8 @@ from twinor.device.array import device_of
 from twinor.device.defects import DefectRates
 from twinor.device.ekv import thermal_voltage
 from twinor.device.ladder import settled
-from twinor.device.life import headroom
 from twinor.device.measured import read_currents
-from twinor.device.model import CLOCK_MHZ
+from twinor.device.model import CLOCK_MHZ, headroom
 from twinor.device.programming import Ispp
 from twinor.die import Die, cut_out, sample_die
 from twinor.die_file import load_die, save_die

@@ -33,7 +33,8 @@ from twinor.converter.cdac import NEVER, Converter, patterns, thresholds
 from twinor.converter.cdac import levels as cdac_levels
 from twinor.device.ageing import Bake
 from twinor.device.array import device_of
-from twinor.device.life import History, check_celsius, fresh_thresholds, headroom, macro_tables, programmed
+from twinor.device.life import History, check_celsius, fresh_thresholds, macro_tables, programmed
+from twinor.device.model import headroom
 from twinor.errors import ConfigError
 from twinor.golden.column_correct import GAIN_ONE
 

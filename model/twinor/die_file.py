@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twinor.device.ageing import Bake
-from twinor.device.life import History, check_celsius, headroom
+from twinor.device.life import History, check_celsius
+from twinor.device.model import headroom
 from twinor.die import CELL_TABLES, TABLES, CellCurrents, Die, levels_digest
 from twinor.errors import ConfigError, CorruptFile
 from twinor.golden.column_correct import GAIN_BITS, GAIN_ONE, OFFSET_BITS

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     RunChain = Callable[[PlacedLayer, PlacedChain, Inputs, Ints | None, Ints | None, int], NDArray[np.int64]]
     """Layer, chain, inputs, partial sums, residuals, and the index of the first vector in the whole run."""
 
-__all__ = ["BACKENDS", "chain_runner", "check_images", "forward", "run_layer"]
+__all__ = ["BACKENDS", "chain_runner", "check_images", "forward", "forward_batched", "run_layer"]
+
+BATCH = 100
+"""Images at a time where there are many."""
 
 BACKENDS = ("golden", "fast", "rtl")
 """Engines: the definition, the same integers from torch, the Verilog in Icarus (compared by `twinor.cosim`)."""
@@ -84,6 +87,14 @@ def forward(
     check_images(network, images)
     y = walk(network, images, lambda layer, x, codes: run_layer(layer, x, codes, placement, run_chain, first=first))
     return y.astype(np.int64)
+
+
+def forward_batched(
+    network: IntegerNetwork, placement: Placement, images: NDArray[np.integer], run_chain: RunChain
+) -> NDArray[np.int64]:
+    """Logits of any number of images, `BATCH` at a time; arguments as of `forward`."""
+    parts = range(0, len(images), BATCH)
+    return np.concatenate([forward(network, placement, images[n : n + BATCH], run_chain, first=n) for n in parts])
 
 
 def check_images(network: IntegerNetwork, images: NDArray[np.integer]) -> None:

@@ -18,7 +18,7 @@ from twinor.errors import ConfigError, TwinorError
 from twinor.network_file import load_network
 from twinor.place import place
 from twinor.quantize.recipe import recipe_of
-from twinor.run import chain_runner, forward
+from twinor.run import chain_runner, forward_batched
 from twinor.session import write_json
 from twinor.session_train import parts_of
 from twinor.workbench import CALIBRATION_IMAGES, percent
@@ -39,9 +39,6 @@ CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 PUBLISHED = Path(__file__).parent / "published"
 """What others report, a file for each data set."""
-
-BATCH = 100
-"""Images at a time on a macro."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,9 +147,7 @@ def on_macro(
     if die_seed is not None:
         die = sample_die(config, placement.levels, seed=die_seed)
     runner = chain_runner(config, die, backend=backend)
-    starts = range(0, len(images), BATCH)
-    parts = [forward(network, placement, images[n : n + BATCH], runner, first=n) for n in starts]
-    return np.concatenate(parts)
+    return forward_batched(network, placement, images, runner)
 
 
 class _Work:

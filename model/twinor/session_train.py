@@ -7,8 +7,6 @@ import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from twinor import models, tables
 from twinor import report as pages
 from twinor.calibrate import calibrate
@@ -21,7 +19,7 @@ from twinor.network_file import load_network, save_network
 from twinor.place import place
 from twinor.quantize.key import content_key
 from twinor.quantize.progress import Checkpoint
-from twinor.run import chain_runner, forward
+from twinor.run import chain_runner, forward_batched
 from twinor.session import write_json
 from twinor.store import make_folder
 from twinor.workbench import CALIBRATION_IMAGES, percent
@@ -29,6 +27,7 @@ from twinor.workbench import CALIBRATION_IMAGES, percent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
 
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["parts_of", "train", "train_seeds"]
 
 DEVICES = ("auto", "cpu", "cuda")
-
-BATCH = 100
-"""Images at a time on a die."""
 
 RESULT = frozenset(("recipe", "history", "key", "seconds", "images", "accuracy"))
 """What the JSON of a training says."""
@@ -189,18 +185,15 @@ def _chip(recipe: Recipe, die: Path | None) -> Die | None:
 
 def _on_die(recipe: Recipe, fitted: Fitted, parts: Parts, chip: Die, file: Path, console: Console) -> float:
     """Program the network into the die and write that; its accuracy there, in percent."""
-    config, images = load(recipe.macro), parts.test.images
+    config = load(recipe.macro)
     steps = calibrate(config, fitted.network, parts.train.images[:CALIBRATION_IMAGES])
     placement = place(config, fitted.network, steps)
     held = chip.holding(config, placement.levels)
     save_die(file, held)
     console.print(f"wrote {file}", soft_wrap=True)
     runner = chain_runner(config, held, backend="fast")
-    found = [
-        forward(fitted.network, placement, images[n : n + BATCH], runner, first=n).argmax(axis=1)
-        for n in range(0, len(images), BATCH)
-    ]
-    return percent(np.concatenate(found), parts.test.labels)
+    found = forward_batched(fitted.network, placement, parts.test.images, runner).argmax(axis=1)
+    return percent(found, parts.test.labels)
 
 
 def _fit(

@@ -20,7 +20,7 @@ import numpy as np
 from twinor.characterise.bench import read, single_ended_pattern
 from twinor.characterise.chip import baked, heated, programmed, single_ended, tracked
 from twinor.characterise.mac import decibels, fit_lines, inside
-from twinor.device.life import headroom
+from twinor.device.model import headroom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -30,6 +30,7 @@ from twinor.device.array import CELSIUS, by_code, device_of, reference_threshold
 from twinor.device.array import currents as array_currents
 from twinor.device.defects import draw_defects, with_defects
 from twinor.device.ekv import current
+from twinor.device.model import headroom, top_units
 from twinor.device.programming import ispp, relative
 from twinor.device.telegraph import draw_telegraph
 from twinor.errors import ConfigError
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("OPERATING", "History", "MacroTables", "array_unit_nA", "check_celsius", "fresh_thresholds", "gates_now"),
-    *("headroom", "macro_tables", "programmed", "thresholds_now"),
+    *("macro_tables", "programmed", "thresholds_now"),
 ]
 
 PROGRAM, RETENTION, TRAPS, DEFECTS, WORD_LINES, CONVERTERS = range(2, 8)
@@ -232,15 +233,6 @@ def _variance(config: Config, noise: Floats) -> NDArray[np.int64]:
     return variance.astype(np.int64)
 
 
-def _top_units(config: Config) -> int:
-    return ((1 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1)
-
-
-def headroom(config: Config) -> int:
-    """Most that a cell of the behavioural array adds, twice the top level, in `2**(-2 * frac_bits)` array units."""
-    return 2 * _top_units(config) << 2 * config.frac_bits
-
-
 def _converters(config: Config, history: History, seed: int, macro: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Thresholds of the ADCs, and the variance of a conversion."""
     device, one = device_of(config), 1 << 2 * config.frac_bits
@@ -301,7 +293,7 @@ def _telegraph(config: Config, thresholds: Floats, celsius: float, seed: int, ma
 def array_unit_nA(config: Config, history: History) -> float:
     """Current of one array unit, as the reference cells have it."""
     device = device_of(config)
-    unit = device.top_current_nA / _top_units(config)
+    unit = device.top_current_nA / top_units(config)
     if not device.tracking or device.cell is None or device.word_line is None or device.wires is None:
         return unit
     fresh = reference_threshold(config)

@@ -29,7 +29,7 @@ from twinor.errors import ConfigError
 if TYPE_CHECKING:
     from twinor.config import Config
 
-__all__ = ["CLOCK_MHZ", "REGIMES", "Device", "WordLine", "contradictions"]
+__all__ = ["CLOCK_MHZ", "REGIMES", "Device", "WordLine", "contradictions", "headroom", "top_units"]
 
 REGIMES = ("subthreshold", "triode", "measured")
 
@@ -146,13 +146,22 @@ class Device:
             )
 
 
+def top_units(config: Config) -> int:
+    """Array units of a cell at the top level while its word line carries the largest code."""
+    return ((1 << config.cell_bits) - 1) * ((1 << config.dac_bits) - 1)
+
+
+def headroom(config: Config) -> int:
+    """Most that a cell of the behavioural array adds, twice the top level, in `2**(-2 * frac_bits)` array units."""
+    return 2 * top_units(config) << 2 * config.frac_bits
+
+
 def contradictions(c: Config) -> list[tuple[bool, str]]:
     """What device and macro say together: whether each rule is broken, and the sentence for it."""
     device = c.device
     if device is None:
         return []
     levels = c.dac_bits > 1 and not c.pulsed
-    headroom = 2 * ((1 << c.cell_bits) - 1) * ((1 << c.dac_bits) - 1) << 2 * c.frac_bits
     return [
         (
             levels and device.regime == "triode",
@@ -170,10 +179,10 @@ def contradictions(c: Config) -> list[tuple[bool, str]]:
             ),
         ),
         (
-            headroom >= 1 << 31,
+            headroom(c) >= 1 << 31,
             (
                 f"frac_bits = {c.frac_bits} with cell_bits = {c.cell_bits} and dac_bits = {c.dac_bits} lets a cell "
-                f"have {headroom} units of current: expected less than 2**31; take fewer frac_bits"
+                f"have {headroom(c)} units of current: expected less than 2**31; take fewer frac_bits"
             ),
         ),
         (
