@@ -28,6 +28,9 @@ Preset = Annotated[str, typer.Option(help="Preset name, or path of a .yaml file.
 Images = Annotated[int, typer.Option(min=1, help="How many test images.")]
 DieSeed = Annotated[int | None, typer.Option(min=0, help="Draw a varied die; without it the die is ideal.")]
 DieFile = Annotated[Path | None, typer.Option("--die", help="A die file written by `twinor die`.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
+]
 Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 Report = Annotated[bool, typer.Option(help="Write an HTML page beside the JSON result.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of training.")]
@@ -58,11 +61,10 @@ def train(
     recipe: Annotated[str, typer.Option(help="Recipe name, or path of a .yaml file.")] = "digits",
     arch: Annotated[str | None, typer.Option(help="Another network than the recipe's.")] = None,
     data: Annotated[str | None, typer.Option(help="Other data than the recipe's: digits, mnist, cifar10.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
-    ] = None,
+    data_dir: DataDir = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train with so many seeds; mean and spread.")] = 1,
+    ablate: Annotated[bool, typer.Option("--ablate", help="One table of the recipe and each change of it.")] = False,
     macro: Annotated[str | None, typer.Option(help="Preset in the loop; another than the recipe's.")] = None,
     die: Annotated[
         Path | None, typer.Option(help="A die file: the chip that will run the network, in the loop with its macro.")
@@ -73,7 +75,7 @@ def train(
     report: Report = True,
 ) -> None:
     """Train a network to 4 bits; a killed run goes on where it stopped."""
-    from twinor import session_train
+    from twinor import session_ablation, session_train
     from twinor.quantize import load_recipe
 
     chosen = {"arch": arch, "data": data, "seed": seed, "macro": macro}
@@ -89,7 +91,9 @@ def train(
         "report": report,
         "console": console,
     }
-    if seeds > 1:
+    if ablate:
+        session_ablation.ablate(load_recipe(recipe, **changes), name, seeds=seeds, **options)
+    elif seeds > 1:
         session_train.train_seeds(load_recipe(recipe, **changes), name, seeds, **options)
     else:
         session_train.train(load_recipe(recipe, **changes), name, **options)
@@ -123,9 +127,7 @@ def table(
     few: Annotated[int, typer.Option(min=1, help="Test images for each die and each number of ADC bits.")] = 1000,
     adc_bits: Annotated[str, typer.Option(help="Numbers of ADC bits, as 5,6,7.")] = "5,6,7,8,9,10",
     golden: Annotated[int, typer.Option(min=0, help="So many of the images on golden too: equal logits.")] = 0,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the official files; without it TWINOR_DATA, else a download.")
-    ] = None,
+    data_dir: DataDir = None,
     checkpoints: Annotated[Path | None, typer.Option(help="Another folder of packed networks.")] = None,
     out: Out = BUILD,
 ) -> None:

@@ -79,10 +79,12 @@ def train(
     out: Path,
     report: bool,
     console: Console,
+    share_float: bool = False,
 ) -> dict[str, float]:
     """Train, convert, and classify the test images once; `<name>.npz`, `<name>.json` and the learning curves.
 
-    With a die in the loop, its file with the network in its cells is `<name>-programmed.npz`.
+    With a die in the loop, its file with the network in its cells is `<name>-programmed.npz`; `share_float` keeps the
+    float network, as `float-<key>.checkpoint`, for recipes that differ from this one on codes alone.
 
     Returns:
         Accuracy by network, in percent.
@@ -95,8 +97,8 @@ def train(
     chip = _chip(recipe, die)
     parts = parts_of(recipe, data_dir)
     make_folder(out)
-    content = die.read_bytes() if die else b""
-    key = content_key(parts.train, recipe=recipe, threads=threads, device=chosen, die=content)
+    where: dict[str, Any] = {"threads": threads, "device": chosen}
+    key = content_key(parts.train, recipe=recipe, die=die.read_bytes() if die else b"", **where)
     console.print(
         f"{recipe.arch} on {recipe.data}, {len(parts.train.labels):,} training images of {parts.train.input_bits} "
         f"bits, seed {recipe.seed}, {chosen}, {threads} thread{'s' * (threads > 1)}",
@@ -105,18 +107,15 @@ def train(
     done = _done(out / name, key, programmed=chip is not None)
     if done is not None:
         return _shown_again(done, out / name, len(parts.test.labels), console, report=report)
-    checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key)
-    fitted = _fit(recipe, parts, checkpoint, console, threads=threads, device=chosen, die=chip)
+    float_key = content_key(parts.train, recipe=recipe.float_part, **where) if share_float else ""
+    checkpoint = Checkpoint(path=out / f"{name}.checkpoint", key=key, float_key=float_key)
+    fitted = _fit(recipe, parts, checkpoint, console, die=chip, **where)
     scores = _scores(fitted, parts.test)
     if chip is not None:
         scores["int4 on the die"] = _on_die(recipe, fitted, parts, chip, out / f"{name}-programmed.npz", console)
     _show(scores, len(parts.test.labels), console)
     _save(fitted, scores, out / f"{name}.npz", console)
-    told = {"key": key, "seconds": checkpoint.seconds, "images": len(parts.test.labels), "accuracy": scores}
-    result = {"recipe": asdict(recipe), "history": _history(checkpoint)} | told
-    write_json(out / f"{name}.json", result, console)
-    if report:
-        _write_page(out / f"{name}.html", result, console)
+    _tell(recipe, scores, len(parts.test.labels), checkpoint, out / name, console, report=report)
     checkpoint.remove()
     return scores
 
@@ -140,6 +139,24 @@ def train_seeds(recipe: Recipe, name: str, seeds: int, *, out: Path, console: Co
     scores = [train(one, f"{name}-seed{one.seed}", out=out, console=console, **options) for one in recipes]
     tables.show(f"mean and standard deviation over {seeds} seeds", tables.spreads(scores), console)
     write_json(out / f"{name}-seeds.json", {"recipe": asdict(recipe), "seeds": seeds, "accuracy": scores}, console)
+
+
+def _tell(
+    recipe: Recipe,
+    scores: dict[str, float],
+    images: int,
+    checkpoint: Checkpoint,
+    stem: Path,
+    console: Console,
+    *,
+    report: bool,
+) -> None:
+    """Write the JSON of a training, and its page."""
+    told = {"key": checkpoint.key, "seconds": checkpoint.seconds, "images": images, "accuracy": scores}
+    result = {"recipe": asdict(recipe), "history": _history(checkpoint)} | told
+    write_json(stem.with_name(f"{stem.name}.json"), result, console)
+    if report:
+        _write_page(stem.with_name(f"{stem.name}.html"), result, console)
 
 
 def _write_page(path: Path, result: dict[str, Any], console: Console) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from twinor.montecarlo import Outcome
     from twinor.program import LevelResult, MacroResult
     from twinor.quantize import FoldResult
+    from twinor.session_ablation import Priced
     from twinor.session_table import Row
 
 __all__ = [
@@ -102,6 +103,15 @@ def networks_varied(rows: Sequence[Row]) -> Table:
     table = _table("network", "dies", *(f"{bits} bits" for bits in rows[0].bits))
     for row in rows:
         table.add_row(row.name, spread(row.dies), *(f"{x:.2f}" for x in row.bits.values()))
+    return table
+
+
+def ablation(rows: Sequence[Priced]) -> Table:
+    """Accuracies by change of a recipe: float, integers alone, on the macro where it holds them."""
+    table = _table("change", "float", "int4", "int4 - float", "macro", "macro - float")
+    for row in rows:
+        on_macro = ("", "") if row.macro is None else (f"{row.macro:.2f}", f"{row.macro - row.trained:+.2f}")
+        table.add_row(row.change, f"{row.trained:.2f}", f"{row.int4:.2f}", f"{row.int4 - row.trained:+.2f}", *on_macro)
     return table
 
 

@@ -17,6 +17,7 @@
     train       float training, then training on codes; augment changes images, progress keeps checkpoints
     fitting     data and recipe -> float network, QuantNetwork, IntegerNetwork
     convert     QuantNetwork -> IntegerNetwork
+    head        another task for a trained QuantNetwork
     cache       the digits network, trained once
     validate    5-fold cross-validation
 
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
     from twinor.quantize.cache import trained_digits
     from twinor.quantize.convert import to_integer
     from twinor.quantize.fitting import Fitted, fit
+    from twinor.quantize.head import new_head
     from twinor.quantize.macro import Macro
     from twinor.quantize.network import QuantNetwork
-    from twinor.quantize.prepare import new_head, quantize
+    from twinor.quantize.prepare import quantize
     from twinor.quantize.progress import Checkpoint, Progress
     from twinor.quantize.recipe import Recipe, load_recipe
     from twinor.quantize.thresholds import Phase
@@ -70,7 +72,8 @@ _HOMES = {
     "cache": ("trained_digits",),
     "convert": ("to_integer",),
     "network": ("QuantNetwork",),
-    "prepare": ("new_head", "quantize"),
+    "head": ("new_head",),
+    "prepare": ("quantize",),
     "recipe": ("Recipe", "load_recipe"),
     "thresholds": ("Phase",),
     "fitting": ("Fitted", "fit"),

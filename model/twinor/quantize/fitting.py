@@ -94,13 +94,13 @@ def fit(
     with deterministic(recipe.seed, threads=threads, strict=device == "cpu"):
         teacher = _built(recipe, images, classes)
         _ready(teacher, images)
-        if recipe.macro:
-            _rehearse(teacher, images, train, recipe, die)
-        if kept.state.get("stage") == "int4":
+        _rehearse(teacher, images, train, recipe, die)
+        if "teacher" in kept.state:
             teacher.load_state_dict(kept.state["teacher"])
+            torch.set_rng_state(kept.state["dropout"])
         else:
             train_float(teacher, images, labels, input_step=step, recipe=recipe, progress=progress, checkpoint=kept)
-        kept.state["teacher"] = teacher.state_dict()
+            kept.keep_float(teacher.state_dict())
         model = _quantized(teacher, images, train, recipe)
         options: dict[str, Any] = {"recipe": recipe, "progress": progress, "checkpoint": kept, "die": die}
         train_quantized(model, teacher, images, labels, **options)
@@ -132,18 +132,23 @@ def _built(recipe: Recipe, images: torch.Tensor, classes: int) -> nn.Module:
 def _quantized(teacher: nn.Module, images: torch.Tensor, train: Dataset, recipe: Recipe) -> QuantNetwork:
     """The network on codes that takes over the float network's parameters, on the device of the images."""
     bits = train.input_bits
-    facts: dict[str, Any] = {"input_bits": bits, "input_step": input_step(bits), "literal": recipe.literal}
+    facts: dict[str, Any] = {key: getattr(recipe, key) for key in ("literal", "end_weight_bits", "residual")}
+    facts |= {"input_bits": bits, "input_step": input_step(bits)}
     model = quantize(teacher, input_shape=train.images.shape[1:], **facts)
     _ready(model, images)
     return model
 
 
 def _rehearse(teacher: nn.Module, images: torch.Tensor, train: Dataset, recipe: Recipe, die: Die | None) -> None:
-    """Put the macro into the loop of an untrained copy once, so that what cannot work is refused now; draws nothing."""
+    """Put an untrained copy on codes, and the macro into its loop, so that what cannot work is refused now.
+
+    Nothing is drawn.
+    """
     with torch.random.fork_rng(devices=[]):
         model = _quantized(copy.deepcopy(teacher), images, train, recipe)
-        calibrate_clips(model, images[:FEW])
-        calibrated_macro(model, images[:FEW], recipe, epoch=0, die=die)
+        if recipe.macro:
+            calibrate_clips(model, images[:FEW])
+            calibrated_macro(model, images[:FEW], recipe, epoch=0, die=die)
 
 
 def _ready(net: nn.Module, images: torch.Tensor) -> None:

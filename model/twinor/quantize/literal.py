@@ -31,11 +31,11 @@ class AsymmetricThreshold(WeightThreshold):
     """
 
     zero: Tensor
-    largest = LITERAL_MAX
 
     def __init__(self, *, window: int = 16) -> None:
         """Make a range of 1 around 0, to be sampled before use."""
         super().__init__(1, common=True, window=window)
+        self.largest = LITERAL_MAX
         self.register_buffer("zero", torch.tensor(8.0))
 
     @torch.no_grad()

@@ -31,7 +31,7 @@ from twinor.quantize.requant import (
     straight_through,
     with_shortcut,
 )
-from twinor.quantize.thresholds import Phase, WeightThreshold
+from twinor.quantize.thresholds import WEIGHT_BITS, Phase, WeightThreshold
 
 if TYPE_CHECKING:
     from twinor.quantize.clip import LearnableClip
@@ -89,6 +89,7 @@ class QuantLayer(nn.Module):
         shortcut: bool = False,
         fixed: bool = False,
         literal: bool = False,
+        weight_bits: int = WEIGHT_BITS,
     ) -> None:
         """Take over the parameters of a float layer; the float layer itself is left as it is.
 
@@ -103,6 +104,7 @@ class QuantLayer(nn.Module):
             shortcut: whether a shortcut comes in.
             fixed: weights of 1, which stay.
             literal: weights and biases as the original has them, see `literal`.
+            weight_bits: of the codes of its weights.
         """
         super().__init__()
         assert isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
@@ -112,7 +114,7 @@ class QuantLayer(nn.Module):
         self.norm = None if norm is None else _copy(norm)
         self.clip = clip
         plain = clip is None and norm is None and not shortcut
-        self.threshold = WeightThreshold(len(self.weight), common=plain or fixed)
+        self.threshold = WeightThreshold(len(self.weight), common=plain or fixed, bits=weight_bits)
         self.literal = literal and not fixed
         if self.literal:
             self.threshold = AsymmetricThreshold()

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from twinor.quantize.trace import Op
 
-__all__ = ["Planned", "plan"]
+__all__ = ["WEIGHTS", "Planned", "plan"]
 
 HOST = ("max", "avg", "flatten", "cat")
 WEIGHTS = ("conv", "linear")
+"""Kinds that have weights of their own."""
 
 
 @dataclass(slots=True, kw_only=True)

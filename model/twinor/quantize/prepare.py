@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from twinor.errors import ConfigError, NonFinite, UnsupportedLayer
+from twinor.errors import ConfigError, NonFinite
 from twinor.network import IMAGES
 from twinor.quantize.clip import LearnableClip
 from twinor.quantize.hosted import QuantAvgPool, QuantConcat, QuantFlatten, QuantMaxPool
 from twinor.quantize.modules import QuantConv, QuantLayer, QuantLinear
 from twinor.quantize.network import QuantNetwork
-from twinor.quantize.plan import Planned, plan
-from twinor.quantize.thresholds import Phase
+from twinor.quantize.plan import WEIGHTS, Planned, plan
+from twinor.quantize.recipe import RESIDUALS
+from twinor.quantize.thresholds import WEIGHT_BITS, Phase
 from twinor.quantize.trace import Op, trace
 from twinor.quantize.windows import conv_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["assemble", "calibrate_clips", "check_finite", "new_head", "quantize", "settle_ranges"]
+__all__ = ["assemble", "calibrate_clips", "check_finite", "quantize", "settle_ranges"]
 
 EXACT_MAX = 2**24
 """Above this, float32 accumulators of training would no longer be exact integers."""
@@ -40,6 +41,8 @@ def quantize(
     input_step: float = 1 / 15,
     calibration: Tensor | None = None,
     literal: bool = False,
+    end_weight_bits: int = WEIGHT_BITS,
+    residual: str = "accumulated",
 ) -> QuantNetwork:
     """Take over a float network's parameters into layers that compute on 4-bit codes.
 
@@ -52,12 +55,15 @@ def quantize(
             quantized after training: thresholds and clips are set for least error on them and the result can be used
             at once. Without them it is to be trained (`train_quantized`), whose first steps set them.
         literal: asymmetric weights and 4-bit biases, as the original has them; for comparison, no macro takes them.
+        end_weight_bits: of the weights of the first and the last layer; 4, or for comparison 5 .. 8.
+        residual: what a sum adds, see `RESIDUALS`.
 
     Returns:
         The quantized network; in evaluation mode if it was calibrated, else in training mode.
 
     Raises:
-        ConfigError: if input_bits, input_step or the calibration images are not what they must be.
+        ConfigError: if input_bits, input_step, end_weight_bits, residual or the calibration images are not what they
+            must be, or without effect.
         UnsupportedLayer: if an operation or an option of it cannot be mapped; names it, its place and what to do.
         NonFinite: if a parameter is NaN or infinite.
 
@@ -67,11 +73,14 @@ def quantize(
         ['flatten1', 'linear1']
     """
     _check_input(input_bits, input_step)
+    _check_compared(end_weight_bits, residual, literal=literal)
     ops = trace(model, input_shape)
     for op in ops:
         if op.module is not None:
             check_finite(op.place, op.module)
-    network, _ = assemble(ops, input_shape, input_bits=input_bits, input_step=input_step, literal=literal)
+    facts: dict[str, Any] = {"literal": literal, "end_weight_bits": end_weight_bits}
+    ends = frozenset[str]() if residual == "accumulated" else _operands(ops)
+    network, _ = assemble(ops, input_shape, input_bits=input_bits, input_step=input_step, ends=ends, **facts)
     network.to(next(model.parameters()).device)
     if calibration is not None:
         calibrate_clips(network, calibration)
@@ -86,6 +95,7 @@ def assemble(
     input_step: float,
     ends: frozenset[str] = frozenset(),
     literal: bool = False,
+    end_weight_bits: int = WEIGHT_BITS,
 ) -> tuple[QuantNetwork, dict[str, list[Op]]]:
     """A quantized network of operations, and the operations of each of its layers by name.
 
@@ -96,13 +106,14 @@ def assemble(
         input_step: real value of image code 1.
         ends: operations whose results are codes already, so that nothing more joins their layer.
         literal: as in `quantize`.
+        end_weight_bits: as in `quantize`.
 
     Raises:
         UnsupportedLayer: an operation cannot be mapped.
     """
     planned = plan(ops, ends)
     images = (input_shape, 2**input_bits - 1)
-    build = _Build(planned, images, last=_last(ops), literal=literal)
+    build = _Build(planned, images, last=_last(ops), literal=literal, end_weight_bits=end_weight_bits)
     network = QuantNetwork(build.layers, input_shape=input_shape, input_bits=input_bits, input_step=input_step)
     return network, {build.names[one.result]: one.ops for one in planned}
 
@@ -140,6 +151,23 @@ def _check_input(bits: int, step: float) -> None:
     kept = float(torch.tensor(step, dtype=torch.float32))
     if not (kept > 0 and math.isfinite(kept)):
         raise ConfigError(f"input_step is {step!r}; expected the real value of image code 1, above 0 and finite")
+
+
+def _check_compared(end_weight_bits: int, residual: str, *, literal: bool) -> None:
+    if type(end_weight_bits) is not int or not WEIGHT_BITS <= end_weight_bits <= 8:
+        raise ConfigError(f"end_weight_bits is {end_weight_bits!r}; expected a whole number in {WEIGHT_BITS} .. 8")
+    if literal and end_weight_bits != WEIGHT_BITS:
+        raise ConfigError(f"end_weight_bits = {end_weight_bits} has no effect on literal parameters: leave one out")
+    if residual not in RESIDUALS:
+        raise ConfigError(f"residual is {residual!r}; expected one of {', '.join(RESIDUALS)}")
+
+
+def _operands(ops: Sequence[Op]) -> frozenset[str]:
+    """What the sums of a network add."""
+    found = frozenset(source for op in ops if op.kind == "add" for source in op.sources)
+    if not found:
+        raise ConfigError("residual = codes has no effect on a network without sums: leave it out")
+    return found
 
 
 def _check_images(network: QuantNetwork, images: Tensor) -> None:
@@ -183,10 +211,19 @@ class _Build:
     """Makes the layers of a plan one by one, and knows what each puts out."""
 
     def __init__(
-        self, planned: Sequence[Planned], images: tuple[tuple[int, ...], int], *, last: str, literal: bool
+        self,
+        planned: Sequence[Planned],
+        images: tuple[tuple[int, ...], int],
+        *,
+        last: str,
+        literal: bool,
+        end_weight_bits: int,
     ) -> None:
         input_shape, self.input_max = images
         self.last, self.literal = last, literal
+        weighted = [one.result for one in planned if one.kind in WEIGHTS]
+        self.weight_bits = dict.fromkeys((*weighted[:1], *weighted[-1:]), end_weight_bits)
+        """By operation whose result it is, where it is another number than that of all others."""
         self.layers: list[nn.Module] = []
         self.names = {IMAGES: IMAGES}
         """Name of the layer that has the result of an operation."""
@@ -246,6 +283,7 @@ class _Build:
             "shortcut": shortcut is not None,
             "fixed": alone,
             "literal": self.literal,
+            "weight_bits": self.weight_bits.get(one.result, WEIGHT_BITS),
         }
         return _layer(layer, norm.module if norm else None, facts)
 
@@ -341,45 +379,3 @@ def _ones(shape: tuple[int, ...]) -> nn.Module:
     with torch.no_grad():
         conv.weight.fill_(1.0)
     return conv
-
-
-def new_head(network: QuantNetwork, classes: int, *, freeze: bool = True) -> None:
-    """Give a quantized network a last layer with fresh weights for another task: transfer learning.
-
-    Args:
-        network: trained; changed in place and put into the phase in which thresholds and clips are sampled, then
-            trained; train it on as any other (`train_quantized`).
-        classes: logits of the new task.
-        freeze: whether everything but the last layer stays as it is.
-
-    Raises:
-        UnsupportedLayer: the last layer with weights is no plain linear layer or convolution that makes the logits.
-
-    Example:
-        >>> net = quantize(nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3)), input_shape=(8,))
-        >>> new_head(net, 7)
-        >>> net(torch.zeros(2, 8)).shape, [p.requires_grad for p in net.layers[0].parameters()]
-        (torch.Size([2, 7]), [False, False, False, False])
-    """
-    last = network.layers[-1]
-    if not isinstance(last, QuantLayer) or not last.plain or last.groups > 1:
-        raise UnsupportedLayer("the last layer is no plain linear layer or convolution, so no new one takes its place")
-    fresh = nn.Linear(last.weight[0].numel(), classes, device=last.weight.device)
-    facts: dict[str, Any] = {"name": last.name, "sources": last.sources, "clip": None, "literal": last.literal}
-    if isinstance(last, QuantConv):
-        conv = nn.Conv2d(1, 1, 1)  # only its weights, groups and padding are read
-        conv.weight = nn.Parameter(fresh.weight.detach().view(classes, *last.weight.shape[1:]))
-        conv.bias, conv.padding_mode = fresh.bias, last.padding_mode
-        made: QuantLayer = QuantConv(conv, None, last.window, **facts)
-    else:
-        made = QuantLinear(fresh, None, **facts)
-    made.input_min, made.input_max = last.input_min, last.input_max
-    if freeze:
-        network.requires_grad_(False)
-    network.layers[-1] = made
-    network.train()
-    for layer in network.weight_layers():
-        phase = Phase.SAMPLE if layer is made or not freeze else Phase.FREEZE
-        layer.threshold.phase = phase
-        if layer.clip is not None:
-            layer.clip.phase = phase

@@ -13,13 +13,16 @@ from twinor.datasets import IMAGE_MODES
 from twinor.errors import ConfigError
 from twinor.strict_yaml import read_table, record_of
 
-__all__ = ["OPTIMIZERS", "RECIPES", "Recipe", "load_recipe", "recipe_of"]
+__all__ = ["OPTIMIZERS", "RECIPES", "RESIDUALS", "Recipe", "load_recipe", "recipe_of"]
 
 OPTIMIZERS = ("adamw", "sgd")
 """Of float training; `sgd` has Nesterov momentum of 0.9."""
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 """Recipes that come with twinor, one file each."""
+
+RESIDUALS = ("accumulated", "codes")
+"""What a sum adds: a layer's accumulator and the codes of its shortcut; or the 4-bit codes of both, as others do."""
 
 SEED_MAX = 2**32 - 1
 """Largest seed: what it is multiplied by in training stays within the 64 bits of a generator's seed."""
@@ -83,6 +86,10 @@ class Recipe:
     """Last share of the steps on codes, in which thresholds, clips and batch statistics stay."""
     literal: bool = False
     """Asymmetric weights and 4-bit biases, as the original has them; for comparison, no macro takes them."""
+    end_weight_bits: int = 4
+    """Bits of the weights of the first and the last layer; 8 for comparison, macros of 4-bit weights refuse those."""
+    residual: str = "accumulated"
+    """What a sum adds, see `RESIDUALS`."""
     macro: str = ""
     """Preset of a macro whose ADCs are in the loop of the last epochs; none if empty."""
     die_noise: bool = False
@@ -93,6 +100,13 @@ class Recipe:
     """Share of the loss that compares with the float network; the rest compares with the labels."""
     temperature: float = 2.0
     """Softening of both outputs in that comparison."""
+
+    @property
+    def float_part(self) -> Recipe:
+        """What the float network depends on: all before `quant_epochs`; what begins with the codes is as by default."""
+        first = [field.name for field in fields(self)].index("quant_epochs")
+        kept: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)[:first]}
+        return Recipe(**kept)
 
     @property
     def macro_epochs(self) -> int:
@@ -129,6 +143,12 @@ def _contradictions(r: Recipe) -> list[tuple[bool, str]]:
         (
             r.data == "digits" and r.image != "upper",
             f"image = {r.image} has no effect on data = digits, whose images have 4 bits: leave it out",
+        ),
+        (not 4 <= r.end_weight_bits <= 8, f"end_weight_bits must be in 4..8, got {r.end_weight_bits}"),
+        (r.residual not in RESIDUALS, f"residual must be one of {', '.join(RESIDUALS)}, got {r.residual}"),
+        (
+            r.literal and r.end_weight_bits != 4,
+            f"end_weight_bits = {r.end_weight_bits} has no effect on literal parameters: leave one of them out",
         ),
         (r.die_noise and not r.macro, "die_noise has no effect without macro, the preset whose dies are meant"),
         (

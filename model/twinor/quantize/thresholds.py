@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from twinor.quantize.requant import straight_through
 
-__all__ = ["WEIGHT_MAX", "Phase", "WeightThreshold", "best_threshold"]
+__all__ = ["WEIGHT_BITS", "Phase", "WeightThreshold", "best_threshold"]
 
-WEIGHT_MAX = 7
-"""Largest weight code; -8 is left out, so that codes are symmetric."""
+WEIGHT_BITS = 4
+"""Of a weight code; the lowest one is left out, so that codes are symmetric: -7 .. 7."""
 
 SMALLEST = 2.0**-24
 """Threshold of a channel whose weights are all zero."""
@@ -43,23 +43,25 @@ class WeightThreshold(nn.Module):
     """Thresholds of one layer's weights, one per output channel or one for all.
 
     Attributes:
-        log2_t: float32[C], or float32[1] if common; log2 of the magnitude that becomes code 7.
+        log2_t: float32[C], or float32[1] if common; log2 of the magnitude that becomes the largest code.
+        bits: of a code.
+        largest: code, 7 with 4 bits.
         phase: in `Phase.SAMPLE` a forward pass in training mode samples; in `Phase.TRAIN` gradients flow.
     """
 
     samples: Tensor
-    largest = WEIGHT_MAX
-    """Largest magnitude of a code."""
 
-    def __init__(self, channels: int, *, common: bool = False, window: int = 16) -> None:
+    def __init__(self, channels: int, *, common: bool = False, window: int = 16, bits: int = WEIGHT_BITS) -> None:
         """Make thresholds of 1, to be sampled before use.
 
         Args:
             channels: output channels of the layer.
             common: one threshold for all channels, which the logits need to stay comparable.
             window: steps that the running mean of the samples covers.
+            bits: of a code, its sign included.
         """
         super().__init__()
+        self.bits, self.largest = bits, (1 << (bits - 1)) - 1
         self.log2_t = nn.Parameter(torch.zeros(1 if common else channels))
         self.register_buffer("samples", torch.zeros((), dtype=torch.int64))
         self.window = window
@@ -72,14 +74,14 @@ class WeightThreshold(nn.Module):
         Args:
             weight: float32[C, ...].
         """
-        sample = best_threshold(weight.reshape(self.log2_t.numel(), -1), levels=WEIGHT_MAX, signed=True)
+        sample = best_threshold(weight.reshape(self.log2_t.numel(), -1), levels=self.largest, signed=True)
         self.samples += 1
         share = 1.0 / min(int(self.samples), self.window)
         self.log2_t.lerp_(sample.clamp_min(SMALLEST).log2(), share)
 
     def step(self) -> Tensor:
         """Weight that one code is worth, float32[C] or [1]; carries gradient in `Phase.TRAIN` alone."""
-        step = torch.exp2(self.log2_t) / WEIGHT_MAX
+        step = torch.exp2(self.log2_t) / self.largest
         return step if self.phase is Phase.TRAIN else step.detach()
 
     def forward(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +91,7 @@ class WeightThreshold(nn.Module):
             weight: float32[C, ...].
 
         Returns:
-            Integer-valued float32[C, ...], -7..7, and the step.
+            Integer-valued float32[C, ...], -largest .. largest, and the step.
 
         Example:
             >>> codes, step = WeightThreshold(1).eval()(torch.tensor([[0.6, -2.0, 0.01]]))
@@ -100,7 +102,7 @@ class WeightThreshold(nn.Module):
             self.observe(weight)
         step = self.step()
         scaled = weight / step.view([-1] + [1] * (weight.dim() - 1))
-        clipped = scaled.clamp(-WEIGHT_MAX, WEIGHT_MAX)
+        clipped = scaled.clamp(-self.largest, self.largest)
         return straight_through(torch.floor(clipped + 0.5), clipped), step
 
 
