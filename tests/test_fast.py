@@ -113,6 +113,36 @@ def test_ties_at_a_threshold_equal_golden(order: str, rng: np.random.Generator) 
     assert_equal(TINY, die, chain, flow)
 
 
+@pytest.mark.parametrize("odd", [False, True])
+def test_evenly_spaced_thresholds_equal_golden(odd: bool, rng: np.random.Generator) -> None:
+    """Counted by a division that begins anywhere, ties included; one ADC of another pitch and all are searched."""
+    die = wild_die(TINY, rng)
+    chain = chain_of(TINY, one_round(TINY))
+    flow = stimulus(TINY, chain, rng, vectors=40)
+    seen = np.concatenate([q.numpy() for _, q, _ in fast.Engine(TINY, die).held(0, chain.rounds[0], flow.inputs[0])])
+    pitch = max(1, int(np.ptp(seen)) // 40)
+    for adc in range(TINY.n_adcs):
+        own = pitch + (odd and adc == 1)
+        middle = np.sort(seen[:, adc :: TINY.n_adcs], axis=None)[len(seen)]
+        die.threshold[0, adc, 1:] = middle + own * np.arange(-7, 8)
+    assert fast.Engine(TINY, die).pitch == [0 if odd else pitch]
+    codes = cim_macro.run_chain(TINY, die, chain, *flow.streams)[0].codes
+    assert (codes.min(), codes.max()) == (TINY.code_min, TINY.code_max)
+    assert_equal(TINY, die, chain, flow)
+
+
+def test_word_lines_of_any_gain_equal_golden(rng: np.random.Generator) -> None:
+    """Proportional DACs, of which no two are alike; then one that is not proportional."""
+    die = sample_die(NOR40, random_levels(NOR40, rng), seed=1)
+    codes = np.arange(die.drive.shape[2])
+    die.drive[0] = np.arange(3, 3 + NOR40.rows)[:, None] * codes
+    chain = chain_of(NOR40, one_round(NOR40))
+    assert_equal(NOR40, die, chain, stimulus(NOR40, chain, rng, vectors=4))
+    die.drive[0, 2, -1] += 50
+    assert len(codes) > 2
+    assert_equal(NOR40, die, chain, stimulus(NOR40, chain, rng, vectors=4))
+
+
 def test_no_vectors_give_no_outputs() -> None:
     die = ideal_die(TINY, np.zeros((1, 8, 8), dtype=np.uint8))
     none = np.zeros((0, 8), dtype=np.int64)

@@ -68,9 +68,10 @@ class Engine:
         # An ideal die's strengths share 2**frac_bits: without common factors the sums fit float32.
         self.strength_unit = gcd(*np.unique(die.strength).tolist(), 0) or 1
         self.drive_unit = gcd(*np.unique(die.drive).tolist(), 0) or 1
-        rising = np.diff(die.threshold[..., 1:].astype(np.int64), axis=2) >= 0
+        rises = np.diff(die.threshold[..., 1:].astype(np.int64), axis=2)
         binary = [config.sar_weights == "binary" and tuple(w) == config.weights for w in die.weight.tolist()]
-        self.monotone = [bool(table.all() and searched) for table, searched in zip(rising, binary, strict=True)]
+        self.monotone = [bool((table >= 0).all() and searched) for table, searched in zip(rises, binary, strict=True)]
+        self.pitch = [_pitch(table) if monotone else 0 for table, monotone in zip(rises, self.monotone, strict=True)]
 
     def run_chain(
         self,
@@ -130,7 +131,8 @@ class Engine:
         q = wl_sum = variance = torch.zeros(0)
         for p in passes(config, rnd):
             codes = self._slice(driven[p.phase], p)
-            new, total = self._column_quantity(macro, rnd, codes, p, first), codes.sum(dim=1, keepdim=True)
+            new = self._column_quantity(macro, rnd, codes, p, first)
+            total = codes.float().sum(dim=1, keepdim=True).long()  # floats add faster, and hold far larger sums exactly
             loud = self._variance(macro, rnd, codes, p)
             if config.analog_slices and p.x_slice:
                 shift = p.x_slice * config.dac_bits
@@ -159,11 +161,14 @@ class Engine:
         lines = self.die.strength[macro, rows].reshape(codes.shape[1], config.cols, config.w_slices, -1)
         chosen = lines[:, converted_columns(config, rnd), p.w_slice].astype(np.int64) // self.strength_unit
         cells = chosen[..., 0] - chosen[..., 1] if config.lines_per_cell == 2 else chosen[..., 0]
-        table = torch.from_numpy(self.die.drive[macro, rows].astype(np.int64) // self.drive_unit)
-        drive = table[torch.arange(codes.shape[1]), codes]
-        bound = int((np.abs(cells).max(axis=1) * table.max(dim=1).values.numpy()).sum())
-        dtype = exact_dtype(bound)
-        product = drive.to(dtype) @ torch.from_numpy(cells).to(dtype)
+        table = self.die.drive[macro, rows].astype(np.int64) // self.drive_unit
+        dtype = exact_dtype(int((np.abs(cells).max(axis=1) * table.max(axis=1)).sum()))
+        gain = table[:, 1:2]
+        if np.array_equal(table, gain * np.arange(table.shape[1])):  # the gain of a proportional DAC goes to the cells
+            drive, cells = codes.to(dtype), cells * gain
+        else:
+            drive = torch.from_numpy(table).to(dtype)[torch.arange(codes.shape[1]), codes.to(torch.int64)]
+        product = drive @ torch.from_numpy(cells).to(dtype)
         return product.to(torch.int64) * (self.strength_unit * self.drive_unit)
 
     def _cellwise(
@@ -217,12 +222,15 @@ class Engine:
     def convert(self, macro: int, rnd: Round, q: torch.Tensor, step: int) -> torch.Tensor:
         """ADC codes of column quantities, int64[vectors, columns].
 
-        The code of a binary search in a monotone table counts the thresholds passed; else the path decides, and the
-        search is golden's, trial by trial.
+        The code of a binary search in a monotone table counts the thresholds passed, by a division where they are
+        evenly spaced; else the path decides, and the search is golden's, trial by trial.
         """
         config = self.config
         adcs = converted_columns(config, rnd) % config.n_adcs
         table = torch.from_numpy(self.die.threshold[macro, adcs].astype(np.int64)).mul(step)
+        if self.pitch[macro]:
+            passed = (q - table[:, 1]).div_(self.pitch[macro] * step, rounding_mode="floor").add_(1)
+            return self._correct(macro, rnd, passed.clamp_(0, table.shape[1] - 1) + config.code_min)
         if self.monotone[macro]:
             passed = torch.searchsorted(table[:, 1:].contiguous(), q.T.contiguous(), right=True).T
             return self._correct(macro, rnd, passed + config.code_min)
@@ -248,3 +256,9 @@ class Engine:
         mult = torch.from_numpy(chain.mult[: rnd.col_count].astype(np.int64))
         add = torch.from_numpy(chain.add[: rnd.col_count].astype(np.int64))
         return ((acc * mult + add) >> rnd.shift).clamp(rnd.lo, rnd.hi)
+
+
+def _pitch(rises: NDArray[np.int64]) -> int:
+    """What lies between one threshold and the next, if it is the same everywhere in a macro, else 0."""
+    first = int(rises.flat[0]) if rises.size else 0
+    return first if bool((rises == first).all()) else 0

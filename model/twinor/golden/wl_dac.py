@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["magnitudes", "word_line_sum", "word_lines"]
 
 
-def magnitudes(rnd: Round, x: NDArray[np.integer], *, phase: int) -> NDArray[np.int64]:
-    """What the rows of a round are driven with in one phase, int64[vectors, driven_rows].
+def magnitudes(rnd: Round, x: NDArray[np.integer], *, phase: int) -> NDArray[np.int16]:
+    """What the rows of a round are driven with in one phase, int16[vectors, driven_rows].
 
     Example:
         >>> from twinor.rounds import Round
@@ -34,7 +34,8 @@ def magnitudes(rnd: Round, x: NDArray[np.integer], *, phase: int) -> NDArray[np.
         >>> [magnitudes(rnd, np.array([[2, -1]]), phase=s).tolist() for s in (0, 1)]
         [[[2, 0, 3]], [[0, 1, 0]]]
     """
-    driven: NDArray[np.int64] = np.maximum(-x.astype(np.int64) if phase else x.astype(np.int64), 0)
+    narrow = x.astype(np.int16)
+    driven: NDArray[np.int16] = np.maximum(-narrow if phase else narrow, 0)
     return np.pad(driven, ((0, 0), (0, rnd.bias_rows)), constant_values=0 if phase else rnd.bias_code)
 
 
