@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
-from twinor import integer, session_table
+from twinor import integer, session_ablation, session_table, tables
 from twinor.calibrate import calibrate
 from twinor.config import replace as other
 from twinor.data import digits, split
 from twinor.errors import ConfigError, TwinorError
 from twinor.network_file import save_network
 from twinor.quantize import Recipe, fit
-from twinor.session_table import on_macro, table
+from twinor.session_ablation import Priced
+from twinor.session_table import Row, on_macro, table
 from twinor.workbench import percent
 
 from tb.common.configs import NOR40
@@ -50,7 +51,7 @@ def show(folder, data="digits", **options):
 
 def test_every_figure_is_what_the_engines_give(trained, tmp_path):
     network, train, images, labels = trained
-    save_network(tmp_path / "net.npz", replace(network, provenance=network.provenance | {"float": "97.50"}))
+    save_network(tmp_path / "digits_net.npz", replace(network, provenance=network.provenance | {"float": "97.50"}))
     said, told = show(tmp_path)
     (row,) = told["networks"]
     assert (row["name"], row["image"], row["trained"]) == ("net", "upper", 97.5)
@@ -69,6 +70,18 @@ def test_every_figure_is_what_the_engines_give(trained, tmp_path):
     assert "digits, 60 test images, preset nor40_int4" in said and "20 test images" in said
     assert not row["whole"] and "+" not in line(said) and "published" not in said
     assert all(len(line.rstrip()) <= 80 for line in said.splitlines() if not line.startswith("wrote"))
+
+
+def test_no_figure_is_cut_off():
+    """With the longest name of a checkpoint, and of a change, that come with twinor."""
+    name = max((path.stem.split("_", 1)[1] for path in session_table.CHECKPOINTS.iterdir()), key=len)
+    row = Row(name=name, image="nibbles", trained=85.0, int4=85.0, macro=85.0, dies=[85.1, 84.2])
+    row.bits = dict.fromkeys(range(5, 11), 85.0)
+    changes = [Priced(change=change, trained=85.0, int4=85.0, macro=85.0) for change in session_ablation.CHANGES]
+    for shown in (tables.networks([row]), tables.networks_varied([row]), tables.ablation(changes)):
+        said = io.StringIO()
+        tables.show("title", shown, Console(file=said, width=80, highlight=False))
+        assert "\N{HORIZONTAL ELLIPSIS}" not in said.getvalue() and "85.00" in said.getvalue()
 
 
 def line(said):

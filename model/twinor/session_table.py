@@ -46,6 +46,7 @@ class Row:
     """Accuracies of one checkpoint in percent."""
 
     name: str
+    """Of its file, without the data set."""
     image: str
     """How the 8-bit image enters."""
     trained: float
@@ -170,7 +171,7 @@ class _Work:
         progress(1, total)
         steps = calibrate(self.config, self.network, self.calibration)
         row = Row(
-            name=name,
+            name=name.removeprefix(f"{recipe.data}_"),
             image=recipe.image,
             trained=float(self.network.provenance["float"]),
             int4=percent(int4, test.labels[: self.count]),
