@@ -114,7 +114,7 @@ def _priced(change: str, recipe: Recipe, name: str, scores: dict[str, float], gi
     try:
         steps = calibrate(config, network, parts.train.images[:CALIBRATION_IMAGES])
         found = on_macro(config, network, steps, parts.test.images).argmax(axis=1)
+        macro = percent(found, parts.test.labels)
     except PlacementError:
-        return Priced(change=change, trained=scores["float"], int4=scores["int4"], macro=None)
-    macro = percent(found, parts.test.labels)
+        macro = None
     return Priced(change=change, trained=scores["float"], int4=scores["int4"], macro=macro)

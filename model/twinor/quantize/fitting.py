@@ -97,7 +97,6 @@ def fit(
         _rehearse(teacher, images, train, recipe, die)
         if "teacher" in kept.state:
             teacher.load_state_dict(kept.state["teacher"])
-            torch.set_rng_state(kept.state["dropout"])
         else:
             train_float(teacher, images, labels, input_step=step, recipe=recipe, progress=progress, checkpoint=kept)
             kept.keep_float(teacher.state_dict())

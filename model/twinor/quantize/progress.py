@@ -80,11 +80,11 @@ class Checkpoint:
             _write(self.path, self.state)
 
     def keep_float(self, teacher: State) -> None:
-        """Keep the float network once it is trained, with the generator that dropout draws from."""
-        self.state |= {"teacher": teacher, "dropout": torch.get_rng_state()}
+        """Keep the float network once it is trained; training on codes draws nothing that came before it."""
+        self.state["teacher"] = teacher
         if self.float_path is not None:
             kept = {"key": self.float_key, "history": self.history, "seconds": self.seconds}
-            _write(self.float_path, kept | {key: self.state[key] for key in ("teacher", "dropout")})
+            _write(self.float_path, kept | {"teacher": teacher})
 
     def remove(self) -> None:
         """Nothing is left to go on from."""
