@@ -15,11 +15,9 @@ import numpy as np
 import pytest
 import torch
 from command_line import REPO
-from twinor import models
 from twinor.data import digits
 from twinor.errors import CorruptFile
 from twinor.quantize import Checkpoint, Recipe, fit, load_recipe
-from twinor.quantize import train as training
 from twinor.quantize.recipe import recipe_of
 
 RECIPE = """
@@ -125,30 +123,6 @@ def test_the_seconds_of_killed_processes_are_kept(tmp_path, monkeypatch):
     third = Checkpoint(path=path, key="k")
     third.read()
     assert third.seconds == 35.0
-
-
-@pytest.mark.filterwarnings("ignore:.*which is a no-op")
-def test_what_is_resumed_is_on_the_device_of_the_network(tmp_path):
-    """The file is read to the CPU; parameters, their moments and their averages go where the network is."""
-    path = tmp_path / "run.checkpoint"
-
-    def stop(*now):
-        raise Killed
-
-    with pytest.raises(Killed):
-        fitted(Checkpoint(path=path, key="k"), stop)
-    kept = Checkpoint(path=path, key="k")
-    kept.read()
-    net = models.build("digits", channels=1, classes=10, width=SHORT.width).to("meta")
-    groups = training._groups(net, SHORT.float_rate, SHORT.threshold_rate, SHORT.weight_decay)
-    optimizer, average = training._optimizer(SHORT.optimizer, groups), training._Average(net, SHORT.average)
-    run = training._Run(stage="float", epochs=2, images=torch.zeros(8), labels=torch.zeros(8), recipe=SHORT)
-    assert run._resume(net, optimizer, average, kept) == 1
-    assert average.values.keys() == kept.state["average"].keys() and len(average.values) > 8
-    moments = [state["exp_avg"] for state in optimizer.state.values()]
-    assert {value.device.type for value in (*average.values.values(), *moments)} == {"meta"}
-    average.update(net, 3)  # as the next step does
-    average.take_over(net)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):

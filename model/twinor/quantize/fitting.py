@@ -77,7 +77,8 @@ def fit(
         die: the die that will run it, in the loop with the recipe's macro.
 
     Returns:
-        On a CPU the same bits for a processor type, a number of threads and a version of torch, killed or not.
+        On a CPU the same bits for a processor type, a number of threads and a version of torch, killed or not; on a
+        GPU as far as torch has deterministic algorithms there. Integers never depend on the device's precision.
 
     Raises:
         ConfigError: there is no such network, it does not take the images at this width, or the recipe's macro or the
@@ -91,7 +92,7 @@ def fit(
     kept = checkpoint or Checkpoint()
     kept.read()
     step, classes = input_step(train.input_bits), int(train.labels.max()) + 1
-    with deterministic(recipe.seed, threads=threads, strict=device == "cpu"):
+    with deterministic(recipe.seed, threads=threads, device=device):
         teacher = _built(recipe, images, classes)
         _ready(teacher, images)
         _rehearse(teacher, images, train, recipe, die)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -42,7 +44,7 @@ WARM_UP = 0.1
 
 
 @contextmanager
-def deterministic(seed: int = 0, *, threads: int = 1, strict: bool = True) -> Iterator[None]:
+def deterministic(seed: int = 0, *, threads: int = 1, device: str = "cpu") -> Iterator[None]:
     """Deterministic algorithms, a seeded CPU generator and so many threads inside; all three come back after.
 
     Sums of floats depend on how threads share them, so one thread makes the result independent of the cores.
@@ -50,14 +52,17 @@ def deterministic(seed: int = 0, *, threads: int = 1, strict: bool = True) -> It
     Args:
         seed: of the generator that initializes layers built inside.
         threads: of torch.
-        strict: refuse algorithms that are not; some pools have no other on a GPU.
+        device: on the CPU algorithms that are not deterministic are refused; on a GPU some pools have no other.
     """
     before, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(strict)
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    if device != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in any order
     try:
-        with torch.random.fork_rng(devices=[]):
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
             torch.default_generator.manual_seed(seed)
             yield
     finally:
@@ -260,12 +265,13 @@ class _Run:
         begin = self._resume(model, optimizer, average, kept)
         model.train()
         for epoch in range(begin, self.epochs):
-            figures = self._epoch(epoch, model, optimizer, loss, average, input_step, before_step)
+            with self._drawing(epoch, next(model.parameters()).device):
+                figures = self._epoch(epoch, model, optimizer, loss, average, input_step, before_step)
             kept.history.append((self.stage, epoch + 1, *figures))
             others = {key: kept.state[key] for key in ("teacher",) if key in kept.state}
             kept.write(
                 stage=self.stage, epoch=epoch + 1, model=model.state_dict(), optimizer=optimizer.state_dict(),
-                average=average.values, generator=self.generator.get_state(), dropout=torch.get_rng_state(), **others,
+                average=average.values, generator=self.generator.get_state(), **others,
             )  # fmt: skip
             if progress is not None:
                 progress(self.stage, epoch + 1, self.epochs, *figures)
@@ -279,8 +285,18 @@ class _Run:
         optimizer.load_state_dict(kept.state["optimizer"])
         average.restore(kept.state["average"])
         self.generator.set_state(kept.state["generator"])
-        torch.set_rng_state(kept.state["dropout"])
         return int(kept.state["epoch"])
+
+    @contextmanager
+    def _drawing(self, epoch: int, device: torch.device) -> Iterator[None]:
+        """What layers draw in an epoch, as dropout does, depends on nothing before it; the caller's generators stay."""
+        seed = self.recipe.seed * 1_000_003 + 2 * epoch + (self.stage == "int4")
+        gpus = [] if device.type == "cpu" else [device]
+        with torch.random.fork_rng(devices=gpus, device_type=device.type):
+            torch.default_generator.manual_seed(seed)
+            for gpu in gpus:
+                torch.get_device_module(gpu).manual_seed(seed)
+            yield
 
     def _epoch(
         self,
