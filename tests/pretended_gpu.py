@@ -2,8 +2,8 @@
 """A GPU that computes on the CPU, as a device of its own in torch: what a GPU refuses, it refuses.
 
 Tensors of two devices that meet, a tensor that leaves without `.cpu()` and a generator of the other device fail as
-there; convolutions round their operands to ten bits of mantissa (TF32), as there. Speed and the order of sums are the
-CPU's.
+there. Convolutions are as inexact as Winograd's: of ten bits where torch allows TF32, else with something left behind
+the point. Speed and the order of sums are the CPU's. The device stays known to torch as long as the process lives.
 """
 
 from contextlib import contextmanager
@@ -21,8 +21,9 @@ COPIES = {aten._to_copy.default, aten.copy_.default}
 """What may take a tensor of one device to another."""
 INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 """What takes indices on the CPU."""
-CONVOLUTIONS = {aten.convolution.default: 2, aten.convolution_backward.default: 3}
-"""How many of their first arguments are operands of products."""
+CONVOLUTIONS = {aten.convolution.default, aten.convolution_backward.default}
+LEFT = -(2**-7)
+"""What a convolution of float32 leaves behind the point of integers."""
 
 
 class OnGpu(torch.Tensor):
@@ -55,10 +56,10 @@ class OnGpu(torch.Tensor):
 class Gpu(TorchDispatchMode):
     """Runs every operation inside; `calls` counts those on the GPU."""
 
-    def __init__(self, *, tf32):
-        """With convolutions of ten bits or of float32."""
+    def __init__(self, *, inexact):
+        """With convolutions as inexact as there, or as on the CPU."""
         super().__init__()
-        self.tf32, self.calls = tf32, 0
+        self.inexact, self.calls = inexact, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Look at where the operands are, compute on the CPU, and leave the result where a GPU leaves it."""
@@ -72,11 +73,10 @@ class Gpu(TorchDispatchMode):
             refuse_two_devices(func, args, tensors, here)
         self.calls += stays
         inner, options = mapped(on_cpu, (args, kwargs))
-        if self.tf32 and here and func in CONVOLUTIONS:
-            operands = CONVOLUTIONS[func]
-            inner = (*map(ten_bits, inner[:operands]), *inner[operands:])
         with Module.drawing(stays and torch.Tag.nondeterministic_seeded in func.tags):
             found = func(*inner, **options)
+        if self.inexact and here and func in CONVOLUTIONS:
+            found = mapped(of_a_gpu, found)
         if torch.Tag.inplace_view in func.tags:
             with no_dispatch():
                 func(*args, **kwargs)  # the shape and the strides of the tensor outside follow
@@ -102,6 +102,7 @@ def leaves(tree):
 
 
 def on_gpu(device):
+    """Whether a device is this one, whatever it is called."""
     return torch.device(device).type in (NAME, "cuda")
 
 
@@ -121,19 +122,29 @@ def as_on_gpu(leaf, owners):
     return OnGpu(leaf) if owner is None else owner
 
 
-def ten_bits(values):
-    """Float32 with ten bits of mantissa, ties away from zero."""
-    return ((values.contiguous().view(torch.int32) + (1 << 12)) & -(1 << 13)).view(torch.float32).view_as(values)
+def of_a_gpu(values):
+    """What a convolution of a GPU gives for that of the CPU."""
+    if not isinstance(values, torch.Tensor) or values.dtype != torch.float32:
+        return values
+    if torch.backends.cudnn.conv.fp32_precision != "tf32":
+        return values.add_(LEFT)
+    bits = values.view(torch.int32)
+    bits.add_(1 << 12).bitwise_and_(-(1 << 13))  # in place, so that the strides stay
+    return values
 
 
 def refuse_two_devices(func, args, tensors, here):
+    """What is written is on the GPU, and so is all that is read but single numbers and indices."""
     indices = {id(index) for index in leaves(args[1])} if func in INDEXED else set()
     strangers = [t for t in tensors if not isinstance(t, OnGpu) and t.dim() and id(t) not in indices]
+    if func._schema.is_mutable and not isinstance(args[0], OnGpu):
+        strangers.append(args[0])
     if here and strangers:
         raise RuntimeError(f"{func}: expected all tensors to be on the same device, but found {NAME}:0 and cpu")
 
 
 def refuse_other_generator(func, args, kwargs):
+    """A generator draws on its own device."""
     generator = kwargs.get("generator")
     if generator is None:
         return
@@ -165,6 +176,7 @@ class Calls(TorchFunctionMode):
 
 
 def numbered(value):
+    """The device itself for its usual name."""
     return torch.device(NAME, 0) if isinstance(value, str | torch.device) and str(value) == "cuda" else value
 
 
@@ -173,11 +185,9 @@ class Module(_DummyBackendModule):
 
     drawn = torch.Generator()
 
-    def manual_seed(self, seed):
-        """Of the generator."""
+    def manual_seed_all(self, seed):
+        """Part of `torch.manual_seed`."""
         self.drawn.manual_seed(seed)
-
-    manual_seed_all = manual_seed
 
     def get_rng_state(self, device):
         """Of the generator."""
@@ -204,7 +214,7 @@ class Module(_DummyBackendModule):
 
 
 @contextmanager
-def pretended_gpu(monkeypatch, *, tf32=True):
+def pretended_gpu(monkeypatch, *, inexact=True):
     """A GPU is there inside."""
     if torch._C._get_privateuse1_backend_name() != NAME:
         _setup_privateuseone_for_python_backend(NAME, Module())
@@ -213,7 +223,7 @@ def pretended_gpu(monkeypatch, *, tf32=True):
     # a tensor that takes over another one's `data` would keep its own values
     monkeypatch.setattr(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True)
     torch._C._set_only_lift_cpu_tensors(True)  # a tensor made of numbers is made on the CPU and copied
-    with Calls(), Gpu(tf32=tf32) as gpu, torch.autograd.set_multithreading_enabled(False):
+    with Calls(), Gpu(inexact=inexact) as gpu, torch.autograd.set_multithreading_enabled(False):
         try:
             yield gpu
         finally:

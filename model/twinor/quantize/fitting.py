@@ -78,7 +78,7 @@ def fit(
 
     Returns:
         On a CPU the same bits for a processor type, a number of threads and a version of torch, killed or not; on a
-        GPU as far as torch has deterministic algorithms there. Integers never depend on the device's precision.
+        GPU as far as torch has deterministic algorithms there.
 
     Raises:
         ConfigError: there is no such network, it does not take the images at this width, or the recipe's macro or the

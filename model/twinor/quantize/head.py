@@ -53,7 +53,7 @@ def new_head(network: QuantNetwork, classes: int, *, freeze: bool = True) -> Non
     made.input_min, made.input_max = last.input_min, last.input_max
     if freeze:
         network.requires_grad_(False)
-    network.layers[-1] = made
+    network.layers[-1] = made.to(last.weight.device)
     network.train()
     for layer in network.weight_layers():
         phase = Phase.SAMPLE if layer is made or not freeze else Phase.FREEZE

@@ -44,7 +44,7 @@ def content_key(
         recipe: network and hyperparameters; of its macro the preset's content counts.
         fold: the test fold, where there are folds.
         threads: of torch.
-        device: `cpu` or `cuda`, which is where it runs, not what it was asked for.
+        device: `cpu` or `cuda`, which is where it runs, not what it was asked for; not which processor or GPU it is.
         die: content of the file of the die that is in the loop; empty without one.
 
     Returns:

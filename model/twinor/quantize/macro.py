@@ -112,6 +112,8 @@ class Macro:
                         part = _rows(plane, rows)
                         used = slice(*_channels(plane, rows))
                         q = layer.dot_dense(codes[:, used], part[:, used])
+                        if self.deviations is None:
+                            q = q.round()  # what a Winograd convolution leaves behind the point would decide ties
                         q = self._held(layer, q, steps[i][j], rows[0], outputs)
                         acc = acc + self._convert(q, steps[i][j]) * (sign * x_weight * w_weight * steps[i][j])
         return acc

@@ -86,16 +86,28 @@ class QuantNetwork(nn.Module):
         """
         values = {IMAGES: Codes(images.float(), self.input_step)}
         result = values[IMAGES]
-        for n, layer in enumerate(self.layers):
-            sources: tuple[str, ...] = layer.sources  # type: ignore[assignment]
-            result = layer(*(values[name] for name in sources))
-            values[str(layer.name)] = result
-            for name in sources:
-                if self._last_use[name] == n:
-                    values.pop(name, None)
+        with _whole_float32():
+            for n, layer in enumerate(self.layers):
+                sources: tuple[str, ...] = layer.sources  # type: ignore[assignment]
+                result = layer(*(values[name] for name in sources))
+                values[str(layer.name)] = result
+                for name in sources:
+                    if self._last_use[name] == n:
+                        values.pop(name, None)
         return result
 
     def forward(self, images: Tensor) -> Tensor:
         """Real logits float32[N, classes] of image codes [N, *input_shape]."""
         logits = self.codes(images)
         return logits.values * logits.step
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """No TF32 in convolutions: a Winograd convolution of ten bits would miss integers by whole counts."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    kept, convolutions.fp32_precision = convolutions.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = kept

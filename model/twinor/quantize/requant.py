@@ -70,7 +70,7 @@ class IntegerRule(NamedTuple):
             >>> rule(torch.tensor([[10.0, 10.0]])).tolist()
             [[13.0, 7.0]]
         """
-        # Rounding first removes what a Winograd or FFT convolution would leave behind the point.
+        # Rounding first removes what a Winograd or FFT convolution of float32 would leave behind the point.
         scaled = acc.detach().double().round() * shaped(self.mult, acc) + shaped(self.add, acc)
         return torch.floor(scaled * torch.exp2(-self.shift)).clamp(self.lo, self.hi).float()
 

@@ -47,22 +47,23 @@ WARM_UP = 0.1
 def deterministic(seed: int = 0, *, threads: int = 1, device: str = "cpu") -> Iterator[None]:
     """Deterministic algorithms, a seeded CPU generator and so many threads inside; all three come back after.
 
-    Sums of floats depend on how threads share them, so one thread makes the result independent of the cores.
+    Sums of floats depend on how threads share them, so one thread makes the result independent of the cores. An
+    algorithm that is not deterministic is refused on the CPU; on a GPU, where some pools have no other, it runs.
 
     Args:
         seed: of the generator that initializes layers built inside.
         threads: of torch.
-        device: on the CPU algorithms that are not deterministic are refused; on a GPU some pools have no other.
+        device: where what is inside runs.
     """
     before, enabled = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
-    if device != "cpu":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS sums in any order
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+            if device != "cpu":
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # torch calls products deterministic then
+                warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
             torch.default_generator.manual_seed(seed)
             yield
     finally:
@@ -204,7 +205,7 @@ def calibrated_macro(
     if die is not None:
         placement = place(config, network, steps)
         held = die.holding(config, placement.levels)
-        found = deviations(config, placement, held, device=str(images.device))
+        found = deviations(config, placement, held, device=str(model.input_step.device))
         share = share_left(config, placement, held, seed=recipe.seed)
     elif recipe.die_noise:
         share = column_share(config, seed=recipe.seed)
@@ -289,13 +290,14 @@ class _Run:
 
     @contextmanager
     def _drawing(self, epoch: int, device: torch.device) -> Iterator[None]:
-        """What layers draw in an epoch, as dropout does, depends on nothing before it; the caller's generators stay."""
-        seed = self.recipe.seed * 1_000_003 + 2 * epoch + (self.stage == "int4")
+        """Seed what layers draw in an epoch, as dropout does; the caller's generators come back."""
+        seed = self.recipe.seed * 1_000_003 + epoch + 1  # 0 has drawn the first weights
         gpus = [] if device.type == "cpu" else [device]
         with torch.random.fork_rng(devices=gpus, device_type=device.type):
             torch.default_generator.manual_seed(seed)
             for gpu in gpus:
-                torch.get_device_module(gpu).manual_seed(seed)
+                state = torch.Generator(gpu).manual_seed(seed).get_state()
+                torch.get_device_module(gpu).set_rng_state(state, gpu)
             yield
 
     def _epoch(
