@@ -11,6 +11,7 @@ import pytest
 import torch
 import typer.testing
 from pretended_gpu import pretended_gpu
+from test_train_resumes import Killed, layers
 from torch import nn
 from twinor import integer, models
 from twinor.calibrate import calibrate
@@ -37,11 +38,10 @@ from twinor.quantize import (
 from twinor.run import chain_runner, forward
 
 SHORT = Recipe(width=0.1, float_epochs=1, quant_epochs=2, sample_steps=2, average=0.9)
-CHANGED = replace(SHORT, flip=True, cutout_pixels=3, shift_pixels=2)
 MACRO = replace(SHORT, macro="nor40_int4")
 CASES = {
     "plain": SHORT,
-    "changed images": CHANGED,
+    "changed images": replace(SHORT, flip=True, cutout_pixels=3, shift_pixels=2),
     "sgd": replace(SHORT, optimizer="sgd", float_rate=1e-2),
     "literal": replace(SHORT, literal=True),
     "8-bit ends": replace(SHORT, end_weight_bits=8),
@@ -66,11 +66,6 @@ def small(shape=(1, 8, 8), *, count=64, bits=4):
     rng = np.random.default_rng(3)
     images = rng.integers(0, 1 << bits, (count, *shape), dtype=np.uint8)
     return Dataset(images=images, labels=np.arange(count) % 10, input_bits=bits)
-
-
-def rules(network):
-    """Every integer of the layers with weights."""
-    return [np.ravel(values) for x in network.weight_layers() for values in (x.weight, x.requant.mult, x.requant.add)]
 
 
 def places(fitted):
@@ -110,7 +105,7 @@ def test_the_bits_are_those_of_the_cpu(case, monkeypatch):
         tell = {"progress": lambda *_: lenient.append(torch.is_deterministic_algorithms_warn_only_enabled())}
         found = fit(CASES[case], small(), die=chip, device="cuda", **tell)
         assert places(found) == {"pretended"} and lenient == [True, True, True]
-    assert all(np.array_equal(a, b) for a, b in zip(rules(expected.network), rules(found.network), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(layers(expected.network), layers(found.network), strict=True))
     assert found.network.provenance["device"] == "cuda"
 
 
@@ -195,7 +190,7 @@ def test_a_network_on_the_gpu_is_converted_there(where, monkeypatch):
             assert model.input_step.device == next(net.parameters()).device
             networks.append(to_integer(model))
         assert (predict(model, images).numpy() == integer.logits(networks[1], images.numpy()).argmax(axis=1)).all()
-    assert all(np.array_equal(a, b) for a, b in zip(*map(rules, networks), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(*map(layers, networks), strict=True))
 
 
 def test_the_macro_in_the_loop_is_the_macro(gpu):
@@ -216,10 +211,6 @@ def test_the_macro_in_the_loop_is_the_macro(gpu):
 
 
 # Going on //
-
-
-class Killed(Exception):
-    """The end of a process, without the process."""
 
 
 def dropping(device):
@@ -303,7 +294,7 @@ def test_a_checkpoint_of_a_gpu_goes_on_without_one(tmp_path, monkeypatch):
     kept = Checkpoint(path=tmp_path / "run.checkpoint", key="k")
     found = fit(SHORT, small(), checkpoint=kept).network
     assert len(kept.history) == 3
-    assert all(np.array_equal(a, b) for a, b in zip(rules(found), rules(fit(SHORT, small()).network), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(layers(found), layers(fit(SHORT, small()).network), strict=True))
 
 
 # The command //
